@@ -1,0 +1,12 @@
+/** Device may read (`IOMMU_READ`). @example const prot = IOMMU_READ + IOMMU_CACHE; */
+export const IOMMU_READ = 1;
+/** Device may write (`IOMMU_WRITE`). @example const prot = IOMMU_WRITE; */
+export const IOMMU_WRITE = 2;
+/** DMA is cache coherent (`IOMMU_CACHE`). @example const prot = IOMMU_READ + IOMMU_CACHE; */
+export const IOMMU_CACHE = 4;
+/** Device may not execute (`IOMMU_NOEXEC`). @example const prot = IOMMU_WRITE + IOMMU_NOEXEC + IOMMU_MMIO; */
+export const IOMMU_NOEXEC = 8;
+/** Target is device memory such as an MSI doorbell (`IOMMU_MMIO`). @example const prot = IOMMU_WRITE + IOMMU_MMIO; */
+export const IOMMU_MMIO = 16;
+/** Only privileged accesses (`IOMMU_PRIV`). @example const prot = IOMMU_READ + IOMMU_PRIV; */
+export const IOMMU_PRIV = 32;
