@@ -1,0 +1,37 @@
+import type { IommuOps } from './driver-ops.ts';
+import type { IommuGroup } from './group.ts';
+
+/**
+ * What the bus knows of a device before an IOMMU driver sees it.
+ * @example const info: DeviceInfo = { name: '0000:00:01.0', ids: [0x8], groupKey: '0000:00:01.0' };
+ */
+export interface DeviceInfo {
+  /** As in the kernel's messages, e.g. `0000:00:01.0`. */
+  readonly name: string;
+  /** The ids that its transactions carry (fwspec): own requester id first, then aliases. */
+  readonly ids: readonly number[];
+  /** Devices with equal keys cannot be told apart by the IOMMU and share a group (`pci_device_group`). */
+  readonly groupKey: string;
+  readonly isPci?: boolean;
+  /** Attached from outside: forces a DMA domain and bounce buffers (`pci_dev.untrusted`). */
+  readonly untrusted?: boolean;
+}
+
+/**
+ * A device known to core.
+ * @example const device = new IommuDevice({ name: '0000:00:01.0', ids: [0x8], groupKey: 'a' });
+ */
+export class IommuDevice {
+  readonly info: DeviceInfo;
+  readonly name: string;
+  /** Set while core has the device in a group. */
+  group: IommuGroup | null = null;
+  ops: IommuOps | null = null;
+  /** The driver's own state of the device; nobody else looks inside. */
+  priv: unknown = null;
+
+  constructor(info: DeviceInfo) {
+    this.info = info;
+    this.name = info.name;
+  }
+}

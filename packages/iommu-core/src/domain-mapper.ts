@@ -1,0 +1,204 @@
+import { hex, IommuError } from '@iommukit/bits';
+import { IotlbGather } from '@iommukit/io-pgtable';
+import { ERRNO, type TraceChannel } from '@iommukit/platform';
+import type { CoreEvent } from './core-event.ts';
+import type { CoreProfile } from './core-profile.ts';
+import type { DomainType, IommuDomain } from './domain.ts';
+import { isMultiple, PageRun } from './page-run.ts';
+
+/**
+ * One physically contiguous piece of a scatter-gather list; bytes.
+ * @example const sg: SgRun[] = [{ paddr: 0x4000_0000, length: 0x2000 }];
+ */
+export interface SgRun {
+  readonly paddr: number;
+  readonly length: number;
+  /** Reached over the bus without translation (peer to peer): skipped by map. */
+  readonly bus?: boolean;
+}
+
+/**
+ * A driver said that it mapped pages, but no bytes: the kernel would loop for ever; code `DRIVER_NO_PROGRESS`.
+ * @example try { core.map(domain, 0, 0, 4096, 3); } catch (e) { (e as DriverProgressError).operands.iova; }
+ */
+export class DriverProgressError extends IommuError<{ iova: number; size: number }> {
+  override readonly name = 'DriverProgressError';
+  constructor(operands: { iova: number; size: number }) {
+    super(
+      'DRIVER_NO_PROGRESS',
+      operands,
+      `mapPages returned 0 with nothing mapped at iova ${hex(operands.iova)}`,
+      'Return a negative errno from mapPages, or set mapped',
+    );
+  }
+}
+
+function translates(type: DomainType): boolean {
+  return type !== 'identity' && type !== 'blocked';
+}
+
+/** Splitting by page size, unwinding and gathering: the part of core that runs for every mapping. */
+export class DomainMapper {
+  readonly trace: TraceChannel<CoreEvent>;
+  readonly profile: CoreProfile;
+  readonly run: PageRun = new PageRun();
+  /** Bytes that `mapPages` did before it ended. */
+  #mapped = 0;
+  /** One gather for the synchronous unmap; taken while it is in use. */
+  #spare: IotlbGather | null = new IotlbGather();
+
+  constructor(trace: TraceChannel<CoreEvent>, profile: CoreProfile) {
+    this.trace = trace;
+    this.profile = profile;
+  }
+
+  warn(text: string): void {
+    if (this.trace.on) this.trace.emit({ name: 'warn', text });
+  }
+
+  map(domain: IommuDomain, iova: number, paddr: number, size: number, prot: number): number {
+    const errno = this.mapNosync(domain, iova, paddr, size, prot);
+    if (errno !== 0) return errno;
+    return this.syncMap(domain, iova, size);
+  }
+
+  /** Lets the driver publish new mappings; a failure unmaps them. */
+  syncMap(domain: IommuDomain, iova: number, size: number): number {
+    const ops = domain.ops;
+    if (ops.iotlbSyncMap === undefined) return 0;
+    const errno = ops.iotlbSyncMap(iova, size);
+    if (errno !== 0) this.unmap(domain, iova, size);
+    return errno;
+  }
+
+  mapNosync(domain: IommuDomain, iova: number, paddr: number, size: number, prot: number): number {
+    const bitmap = domain.pgsizeBitmap;
+    if (!translates(domain.type) || bitmap === 0) {
+      this.warn('iommu_map: the domain does not translate');
+      return -ERRNO.EINVAL;
+    }
+    const least = this.run.sizes(bitmap)[0] as number;
+    let errno: number;
+    if (isMultiple(iova, least) && isMultiple(paddr, least) && isMultiple(size, least)) {
+      errno = this.#mapLoop(domain, iova, paddr, size, prot);
+    } else {
+      this.warn(
+        `unaligned: iova ${hex(iova)} pa 0x${paddr.toString(16).padStart(16, '0')} size ${hex(size)} min_pagesz ${hex(least)}`,
+      );
+      if (!this.profile.eventsOfFailures) return -ERRNO.EINVAL;
+      this.#mapped = 0;
+      errno = -ERRNO.EINVAL;
+    }
+    const mapped = this.#mapped;
+    if (this.trace.on && (errno === 0 || this.profile.eventsOfFailures))
+      this.trace.emit({ name: 'map', iova, paddr, size: mapped });
+    if (errno !== 0) this.unmap(domain, iova, mapped);
+    return errno;
+  }
+
+  #mapLoop(domain: IommuDomain, iova: number, paddr: number, size: number, prot: number): number {
+    const ops = domain.ops;
+    const run = this.run;
+    let done = 0;
+    let errno = 0;
+    while (done < size) {
+      run.pick(domain.pgsizeBitmap, iova + done, paddr + done, size - done);
+      errno = ops.mapPages(iova + done, paddr + done, run.pgsize, run.count, prot);
+      // A failing driver may have mapped part of the run: that part is unwound too.
+      done += ops.mapped;
+      if (errno !== 0) break;
+      if (ops.mapped === 0) throw new DriverProgressError({ iova: iova + done, size: size - done });
+    }
+    this.#mapped = done;
+    return errno;
+  }
+
+  unmap(domain: IommuDomain, iova: number, size: number): number {
+    const gather = this.#spare ?? new IotlbGather();
+    this.#spare = null;
+    gather.init();
+    const unmapped = this.unmapFast(domain, iova, size, gather);
+    this.iotlbSync(domain, gather);
+    this.#spare = gather;
+    return unmapped;
+  }
+
+  unmapFast(domain: IommuDomain, iova: number, size: number, gather: IotlbGather): number {
+    const bitmap = domain.pgsizeBitmap;
+    if (!translates(domain.type) || bitmap === 0) {
+      this.warn('iommu_unmap: the domain does not translate');
+      return 0;
+    }
+    const least = this.run.sizes(bitmap)[0] as number;
+    const aligned = isMultiple(iova, least) && isMultiple(size, least);
+    if (!aligned)
+      this.warn(`unaligned: iova ${hex(iova)} size ${hex(size)} min_pagesz ${hex(least)}`);
+    const unmappedSize = aligned ? this.#unmapLoop(domain, iova, size, gather) : 0;
+    if (this.trace.on && (aligned || this.profile.eventsOfFailures))
+      this.trace.emit({ name: 'unmap', iova, size, unmappedSize });
+    return unmappedSize;
+  }
+
+  #unmapLoop(domain: IommuDomain, start: number, size: number, gather: IotlbGather): number {
+    const ops = domain.ops;
+    const run = this.run;
+    let done = 0;
+    while (done < size) {
+      const iova = start + done;
+      run.pick(domain.pgsizeBitmap, iova, iova, size - done);
+      const cleared = ops.unmapPages(iova, run.pgsize, run.count, gather);
+      if (cleared === 0) break;
+      // A driver that does not use the gather still gets its sync. The kernel takes the whole size here, from where it stands.
+      if (gather.isEmpty) gather.addRange(iova, size);
+      done += cleared;
+    }
+    return done;
+  }
+
+  mapSg(domain: IommuDomain, iova: number, sg: readonly SgRun[], prot: number): number {
+    let mapped = 0;
+    let start = 0;
+    let length = 0;
+    let errno = 0;
+    for (let i = 0; i <= sg.length; i++) {
+      // The last pass looks at the last piece again, only to end its run (`iommu_map_sg`).
+      const piece = sg[Math.min(i, sg.length - 1)];
+      if (piece === undefined) break;
+      if (length > 0 && piece.paddr !== start + length) {
+        errno = this.mapNosync(domain, iova + mapped, start, length, prot);
+        if (errno !== 0) break;
+        mapped += length;
+        length = 0;
+      }
+      if (piece.bus === true) continue;
+      if (length === 0) start = piece.paddr;
+      length += piece.length;
+    }
+    if (errno === 0 && domain.ops.iotlbSyncMap !== undefined)
+      errno = domain.ops.iotlbSyncMap(iova, mapped);
+    if (errno === 0) return mapped;
+    this.unmap(domain, iova, mapped);
+    return errno;
+  }
+
+  iotlbSync(domain: IommuDomain, gather: IotlbGather): void {
+    // The kernel compares the first with the last byte: a range of one byte counts as nothing.
+    if (gather.start < gather.end - 1) domain.ops.iotlbSync(gather);
+    gather.init();
+  }
+
+  gatherAddPages(
+    domain: IommuDomain,
+    gather: IotlbGather,
+    iova: number,
+    pgsize: number,
+    count: number,
+  ): void {
+    if (count === 0) return;
+    // Only the first page can miss the range: each further one touches the page before it.
+    if ((gather.pgsize !== 0 && gather.pgsize !== pgsize) || gather.isDisjoint(iova, pgsize))
+      this.iotlbSync(domain, gather);
+    gather.pgsize = pgsize;
+    gather.addRange(iova, pgsize * count);
+  }
+}

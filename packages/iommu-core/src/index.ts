@@ -1,0 +1,12 @@
+export type { CoreEvent } from './core-event.ts';
+export { CORE_PROFILES, type CoreProfile, type KernelVersion } from './core-profile.ts';
+export { type DeviceInfo, IommuDevice } from './device.ts';
+export type { DeviceFault, FaultHandler } from './device-fault.ts';
+export { type DomainType, IommuDomain } from './domain.ts';
+export { DriverProgressError, type SgRun } from './domain-mapper.ts';
+export type { DomainOps, IommuOps } from './driver-ops.ts';
+export { IommuGroup } from './group.ts';
+export { CoreStateError, type DefaultDomainType, IommuCore } from './iommu-core.ts';
+export { PageRun, PageSizeError } from './page-run.ts';
+export type { ReservedRegion } from './reserved-region.ts';
+export { insertResvRegion, resvRegionLine } from './resv-regions.ts';

@@ -1,0 +1,119 @@
+// The README of every package: its parts, and its example, type-checked and run as a user of the package would.
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { transformSync } from 'esbuild';
+import { describe, expect, it } from 'vitest';
+import { packageDirs } from '../layers.mjs';
+import { readReadme } from '../readme-example.mjs';
+import { root } from '../tree.mjs';
+
+const packages = packageDirs().map((dir) => {
+  const path = `${root}/packages/${dir}`;
+  const { name } = JSON.parse(readFileSync(`${path}/package.json`, 'utf8')) as { name: string };
+  return { dir, path, name };
+});
+// A README that is not there lacks every part.
+const readmeOf = (path: string) =>
+  existsSync(`${path}/README.md`) ? readFileSync(`${path}/README.md`, 'utf8') : '';
+
+describe('a README', () => {
+  const good = [
+    '# @iommukit/bits',
+    '| owns | does not own |',
+    '|---|---|',
+    '| a | b |',
+    '```sh',
+    'npm install @iommukit/bits',
+    '```',
+    '```ts',
+    "import { a } from '@iommukit/bits';",
+    "if (a !== 1) throw new Error('a');",
+    '```',
+  ].join('\n');
+  const complaints = (name: string, text: string) => readReadme(name, text).complaints;
+
+  it('needs its parts', () => {
+    expect(complaints('@iommukit/bits', good)).toEqual([]);
+    expect(complaints('@iommukit/bit', good)).toHaveLength(2);
+    expect(complaints('@iommukit/bits', 'nothing')).toEqual([
+      'no title',
+      'no table "owns | does not own"',
+      'no line "npm install @iommukit/bits"',
+      '0 ```ts examples, must be one',
+    ]);
+    expect(complaints('@iommukit/bits', `${good}\n\`\`\`ts\n1;\n\`\`\``)).toEqual([
+      '2 ```ts examples, must be one',
+    ]);
+    expect(complaints('@iommukit/bits', good.replace('throw new Error', 'console.log'))).toEqual([
+      'the example asserts nothing',
+    ]);
+  });
+
+  it('of the command may show a shell', () => {
+    const text = '# iommukit\n| Owns | Does not own |\n```sh\nnpm install -g iommukit\n```\n';
+    expect(complaints('iommukit', text)).toEqual([]);
+  });
+});
+
+describe.each(packages.map((p) => [p.dir, p] as const))(
+  'packages/%s/README.md',
+  (_, { name, path }) => {
+    it('is complete', () => {
+      expect(readReadme(name, readmeOf(path)).complaints).toEqual([]);
+    });
+
+    it('has an example that runs', { timeout: 60_000 }, () => {
+      const { example } = readReadme(name, readmeOf(path));
+      if (example === undefined) return expect(name, 'no single ```ts example').toBe('iommukit');
+      // As an argument, not as a file: below node_modules a package could not import itself by name.
+      const { code } = transformSync(example, { loader: 'ts', format: 'esm' });
+      const flags = ['--conditions=@iommukit/source', '--import=tsx', '--input-type=module'];
+      const run = spawnSync(process.execPath, [...flags, '--eval', code], {
+        cwd: path,
+        encoding: 'utf8',
+        env: { ...process.env, NODE_OPTIONS: '' },
+      });
+      expect(run.stderr).toBe('');
+      expect(run.status).toBe(0);
+    });
+  },
+);
+
+it('shows examples that pass the type checker', { timeout: 120_000 }, () => {
+  const work = mkdtempSync(join(tmpdir(), 'readme-'));
+  try {
+    for (const { name, dir, path } of packages) {
+      const { example } = readReadme(name, readmeOf(path));
+      if (example !== undefined) writeFileSync(join(work, `${dir}.ts`), example);
+    }
+    const compilerOptions = {
+      noEmit: true,
+      composite: false,
+      incremental: false,
+      declaration: false,
+      declarationMap: false,
+      isolatedDeclarations: false,
+      types: ['node'],
+      typeRoots: [`${root}/node_modules/@types`],
+      paths: Object.fromEntries(packages.map(({ name, path }) => [name, [`${path}/src/index.ts`]])),
+    };
+    const config = {
+      extends: `${root}/packages/tsconfig.base.json`,
+      compilerOptions,
+      include: ['*.ts'],
+    };
+    writeFileSync(join(work, 'package.json'), '{ "type": "module" }');
+    writeFileSync(join(work, 'tsconfig.json'), JSON.stringify(config));
+    const run = spawnSync(
+      process.execPath,
+      [`${root}/node_modules/typescript/bin/tsc`, '-p', work],
+      { encoding: 'utf8', cwd: root },
+    );
+    expect(run.stdout).toBe('');
+    expect(run.status).toBe(0);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+});

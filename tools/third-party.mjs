@@ -1,0 +1,50 @@
+// The third-party packages that ours need at run time, packed again from where the workspace installed them:
+// with these in a registry on 127.0.0.1 our packages can be installed without a network.
+import { execFileSync } from 'node:child_process';
+import { readFileSync, realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { packageDirs } from './layers.mjs';
+import { root } from './tree.mjs';
+
+const manifestOf = (dir) => JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8'));
+
+/** Folders of all of them, each once, also those that they need themselves. */
+export function thirdPartyDirs() {
+  const own = packageDirs().map((dir) => join(root, 'packages', dir));
+  const names = new Set(own.map((dir) => manifestOf(dir).name));
+  const found = new Map();
+  const add = (name, folder, optional) => {
+    let dir;
+    try {
+      dir = realpathSync(join(folder, name));
+    } catch {
+      if (optional) return;
+      throw new Error(`${name} is not installed in ${folder}`);
+    }
+    if (found.has(dir)) return;
+    found.set(dir, name);
+    // pnpm puts what a package needs beside it.
+    const beside = name.startsWith('@') ? dirname(dirname(dir)) : dirname(dir);
+    addAll(manifestOf(dir), beside);
+  };
+  const addAll = ({ dependencies = {}, optionalDependencies = {} }, folder) => {
+    for (const name of Object.keys({ ...dependencies, ...optionalDependencies }))
+      if (!names.has(name)) add(name, folder, name in optionalDependencies);
+  };
+  for (const dir of own) addAll(manifestOf(dir), join(dir, 'node_modules'));
+  return [...found.keys()];
+}
+
+/** Packs them into `folder`; the manifest and the tarball's content of each. */
+export function packThirdParty(folder) {
+  return thirdPartyDirs().map((dir) => {
+    const args = ['pack', dir, '--ignore-scripts', '--offline', '--json', '--loglevel=error'];
+    const said = execFileSync('npm', [...args, '--pack-destination', folder], {
+      cwd: folder,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 2],
+    });
+    const [{ filename }] = JSON.parse(said);
+    return { manifest: manifestOf(dir), tarball: readFileSync(join(folder, filename)) };
+  });
+}
