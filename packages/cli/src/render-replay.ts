@@ -1,0 +1,49 @@
+import type { CheckName, ReplayReport } from '@iommukit/integration';
+import Table from 'cli-table3';
+
+const WHAT: Readonly<Record<CheckName, string>> = {
+  iova: 'IOVAs that the allocator returned',
+  commands: 'command lists given to the queue',
+  cmdq: 'entries of the command queue in memory',
+  leaves: 'leaf descriptors, all 64 bits',
+  config: 'stream table, STEs, CDs, base registers',
+  translations: "device translations against QEMU's",
+  truth: "our walk of the kernel's tables, last translations",
+  verdicts: "our walk of the kernel's tables, writes",
+  events: 'event records, field by field',
+};
+
+/** A replay's result as a table, one check a row. */
+export function renderReplay(report: ReplayReport): string {
+  const table = new Table({
+    head: ['check', 'what', 'compared', 'equal', 'explained', 'unexplained'],
+    colAligns: ['left', 'left', 'right', 'right', 'right', 'right'],
+    style: { head: [], border: [] },
+  });
+  const lines: string[] = [];
+  for (const [name, check] of Object.entries(report.checks) as [
+    CheckName,
+    NonNullable<ReplayReport['checks'][CheckName]>,
+  ][]) {
+    const { compared, equal, explained, unexplained, reasons } = check;
+    table.push([name, WHAT[name], ...[compared, equal, explained, unexplained].map(grouped)]);
+    for (const [reason, count] of Object.entries(reasons))
+      lines.push(`${name}: ${grouped(count)} explained by ${reason}`);
+    for (const example of report.examples[name] ?? []) lines.push(`${name}: ${example}`);
+  }
+  const { capture, kernel, feed, until, counters, notApplicable, ok } = report;
+  const work = Object.entries(counters).map(([name, value]) => `${name} ${grouped(value)}`);
+  return [
+    `${capture}: Linux ${kernel}, fed by ${feed}, until ${until}`,
+    table.toString(),
+    ...lines,
+    `work: ${work.join(', ')}`,
+    ...(notApplicable.length > 0 ? [`not applicable: ${notApplicable.join(', ')}`] : []),
+    ok ? 'ok: every check compared something, and no difference is unexplained' : 'NOT OK',
+    '',
+  ].join('\n');
+}
+
+function grouped(n: number): string {
+  return n.toLocaleString('en-US');
+}

@@ -1,0 +1,93 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { runCommandLine } from '../src/index.ts';
+
+test('the exported names', async () => {
+  expect(Object.keys(await import('../src/index.ts')).sort()).toEqual(['runCommandLine']);
+});
+
+async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  let [out, err] = ['', ''];
+  const code = await runCommandLine(args, {
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    isTerminal: false,
+  });
+  return { code, out, err };
+}
+
+describe('iommukit', () => {
+  test('without arguments: help on stdout, exit 0', async () => {
+    const { code, out, err } = await run();
+    expect(code).toBe(0);
+    expect(out).toContain('replay');
+    expect(err).toBe('');
+  });
+
+  const rows = [
+    { name: 'an unknown command', args: ['reply', 'x'], says: /unknown command 'reply'/ },
+    { name: 'no capture', args: ['replay'], says: /missing required argument 'capture'/ },
+    {
+      name: 'an unknown feed',
+      args: ['replay', 'x', '--feed', 'maps'],
+      says: /Allowed choices are events, calls/,
+    },
+    {
+      name: 'an unknown mark',
+      args: ['replay', 'x', '--until', 'noon'],
+      says: /Allowed choices are idle, busy, end/,
+    },
+    {
+      name: 'a capture that is not there',
+      args: ['replay', 'no-such-capture'],
+      says: /no-such-capture: expected a capture directory/,
+    },
+    {
+      name: 'an unknown kernel',
+      args: ['replay', 'linux-6.12-strict-up', '--kernel', '5.4'],
+      says: /no profile for kernel 5\.4/,
+    },
+  ];
+  test.each(rows)('$name: exit 2 and a line on stderr', async ({ args, says }) => {
+    const { code, out, err } = await run(...args);
+    expect(code).toBe(2);
+    expect(out).toBe('');
+    expect(err).toMatch(says);
+    expect(err.trimEnd().split('\n').length).toBeLessThanOrEqual(2);
+  });
+
+  test('an empty folder names the file that is missing', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'empty-'));
+    try {
+      const { code, err } = await run('replay', dir);
+      expect(code).toBe(2);
+      expect(err).toMatch(/run\.json: expected .*\n$/);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+
+  test('replay prints a table', async () => {
+    const { code, out, err } = await run('replay', 'linux-6.12-strict-up', '--until', 'idle');
+    expect(out).toMatch(/cmdq .* 14,745 . 14,745 /);
+    expect(out).toContain('ok: every check compared something');
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+  }, 60_000);
+
+  test('replay --json prints exactly one object', async () => {
+    const { code, out } = await run('replay', 'linux-6.12-strict-up', '--until', 'idle', '--json');
+    expect(code).toBe(0);
+    expect(out.trimEnd().split('\n')).toHaveLength(1);
+    const report = JSON.parse(out) as Record<string, unknown>;
+    expect(report).toMatchObject({ capture: 'linux-6.12-strict-up', kernel: '6.12', ok: true });
+    expect(Object.keys(report)).toEqual(
+      expect.arrayContaining(['feed', 'checks', 'notApplicable', 'summary', 'counters']),
+    );
+  }, 60_000);
+});

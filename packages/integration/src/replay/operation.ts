@@ -1,0 +1,84 @@
+import type { DmaDirection } from '@iommukit/captures';
+
+/** One IOVA range of the trace, from its allocation to its free. Kernel addresses name it; ours are filled in when it is replayed. */
+export interface Allocation {
+  /** The kernel's pointer of the IOVA domain, a name only; empty without probes. */
+  readonly iovad: string;
+  /** Pages asked for, not rounded. */
+  readonly pages: number;
+  readonly limitPfn: number;
+  readonly flush: boolean;
+  /** The kernel's first page frame; -1 until its event is met. */
+  kernelPfn: number;
+  /** Direction and device stand after the maps in the trace; null for a doorbell, which no dma event announces. */
+  dir: DmaDirection | null;
+  device: string;
+  /** Ours; 0 before it is allocated or when that failed. */
+  ourPfn: number;
+}
+
+/** A physically contiguous piece of a DMA call, bytes. */
+export interface Piece {
+  readonly paddr: number;
+  readonly size: number;
+}
+
+/** A DMA call of the trace, for `--feed calls`. */
+export interface DmaCall {
+  kind: 'page' | 'sg' | 'coherent' | 'msi';
+  device: string;
+  dir: DmaDirection;
+  /** The kernel's first IOVA, page aligned, bytes. */
+  readonly kernelIova: number;
+  /** Physical start with its page offset, and length; only for kind `page`. */
+  paddr: number;
+  size: number;
+  readonly pieces: readonly Piece[];
+  /** A free falls between the kernel's answer and our call, or the other way round: see `DriftCauses`. */
+  drifts: boolean;
+  /** Ours: the address that the call returned, or -1. */
+  ourIova: number;
+}
+
+/** What the replay does at one event of the trace. */
+export type Operation = {
+  readonly cpu: number;
+  readonly context: number;
+  readonly tsUs: number;
+} & (
+  | { readonly op: 'attach'; readonly device: string; readonly group: number }
+  | { readonly op: 'init'; readonly iovad: string; readonly device: string }
+  | {
+      readonly op: 'reserve';
+      readonly iovad: string;
+      readonly pfnLo: number;
+      readonly pfnHi: number;
+    }
+  | { readonly op: 'alloc'; readonly alloc: Allocation }
+  | { readonly op: 'alloc-ret'; readonly alloc: Allocation; readonly pfn: number }
+  | {
+      readonly op: 'map';
+      readonly alloc: Allocation;
+      readonly offset: number;
+      readonly paddr: number;
+      readonly size: number;
+    }
+  | { readonly op: 'unmap'; alloc: Allocation | null; readonly size: number; readonly line: number }
+  | { readonly op: 'free'; readonly alloc: Allocation }
+  | { readonly op: 'call'; readonly call: DmaCall }
+  | { readonly op: 'uncall'; call: DmaCall }
+  | { readonly op: 'mark'; readonly text: string }
+);
+
+/** An access that a device of the capture made on purpose. */
+export interface PlannedAccess {
+  readonly streamId: number;
+  readonly address: { readonly lo: number; readonly hi: number };
+  readonly rw: 'read' | 'write';
+}
+
+/** A line of the trace that joins to nothing. */
+export interface Unjoined {
+  readonly line: number;
+  readonly expected: string;
+}

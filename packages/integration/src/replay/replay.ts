@@ -1,0 +1,329 @@
+import { CMDQ_PROD, REGISTER_OFFSET } from '@iommukit/arm-arch';
+import { type Capture, type FtraceTrace, InputError } from '@iommukit/captures';
+import { kernelProfile } from '../kernel-profile.ts';
+import { Machine, MEMORY_OF_CAPTURES } from '../machine.ts';
+import { planCalls } from './call-plan.ts';
+import { type CheckName, type CheckResult, CheckTally } from './check-tally.ts';
+import { type CommandList, compareLists, tracedLists } from './command-lists.ts';
+import { compareQueues } from './command-queue-merge.ts';
+import {
+  compareEvents,
+  compareTruth,
+  compareVerdicts,
+  idrWords,
+  modelOfDump,
+} from './dump-checks.ts';
+import { idleLine } from './dump-lines.ts';
+import { plannedAccesses, RecordedMemory } from './environment.ts';
+import { planEvents } from './event-plan.ts';
+import { compareConfig, compareLeaves, queueImage } from './idle-checks.ts';
+import type { Operation } from './operation.ts';
+import { ReplayDriver } from './replay-driver.ts';
+import { TranslationIndex, type TranslationWindow } from './translation-index.ts';
+
+/**
+ * How a capture is replayed.
+ * @example const options: ReplayOptions = { feed: 'events', until: 'end' };
+ */
+export interface ReplayOptions {
+  /** `events`: each event drives the layer that made it; `calls`: whole DMA calls. Absent: events where the trace has the probes. */
+  readonly feed?: 'events' | 'calls';
+  /** Where to stop: at the idle mark, at the busy dump, or at the end of the trace. Absent: the end. */
+  readonly until?: 'idle' | 'busy' | 'end';
+  /** Kernel to behave as. Absent: the capture's own. */
+  readonly kernel?: string;
+  /** Told how many of how many operations are done, every few thousand. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * What a replay found.
+ * @example const report: ReplayReport = replayCapture(openCapture(dir)); report.ok
+ */
+export interface ReplayReport {
+  readonly capture: string;
+  readonly kernel: string;
+  readonly feed: 'events' | 'calls';
+  readonly until: 'idle' | 'busy' | 'end';
+  readonly checks: Readonly<Partial<Record<CheckName, CheckResult>>>;
+  /** Checks for which the capture holds no data, or which the feed cannot make. */
+  readonly notApplicable: readonly CheckName[];
+  readonly summary: {
+    readonly compared: number;
+    readonly equal: number;
+    readonly explained: number;
+    readonly unexplained: number;
+  };
+  /** Work done, and lines that were not read. */
+  readonly counters: Readonly<Record<string, number>>;
+  /** First differences of each check, in words. */
+  readonly examples: Readonly<Partial<Record<CheckName, readonly string[]>>>;
+  /** True when at least two checks compared something and nothing is unexplained. */
+  readonly ok: boolean;
+}
+
+const ALL_CHECKS: readonly CheckName[] = [
+  'iova',
+  'commands',
+  'cmdq',
+  'leaves',
+  'config',
+  'translations',
+  'truth',
+  'verdicts',
+  'events',
+];
+
+/**
+ * Replays a capture of a real kernel through every layer and compares what both did. Open loop: nothing of the kernel's answers is
+ * fed back. Throws `InputError` for a capture that cannot be read, `UnknownKernel` for a kernel without a profile.
+ * @example const { checks } = replayCapture(openCapture('data/linux-6.12-strict-up')); checks.iova?.equal
+ */
+export function replayCapture(capture: Capture, options: ReplayOptions = {}): ReplayReport {
+  return new Replay(capture, options).run();
+}
+
+class Replay {
+  readonly #capture: Capture;
+  readonly #options: ReplayOptions;
+  readonly #until: 'idle' | 'busy' | 'end';
+  readonly #tallies = new Map<CheckName, CheckTally>();
+  readonly #counters: Record<string, number> = {};
+
+  constructor(capture: Capture, options: ReplayOptions) {
+    this.#capture = capture;
+    this.#options = options;
+    this.#until = options.until ?? 'end';
+  }
+
+  run(): ReplayReport {
+    const capture = this.#capture;
+    const profile = kernelProfile(this.#options.kernel ?? capture.kernel);
+    if (capture.policy !== 'strict')
+      throw new InputError({
+        file: capture.dir,
+        expected: 'a capture in strict mode (the flush queue is not modelled)',
+      });
+    const trace = capture.trace();
+    const hasProbes = trace.events.some((event) => event.event === 'alloc_fast');
+    const feed = this.#options.feed ?? (hasProbes ? 'events' : 'calls');
+    const plan = feed === 'events' ? planEvents(trace) : planCalls(trace);
+    this.#count('events', trace.events.length);
+    this.#count('unreadLines', trace.unread.length);
+    this.#count('unjoinedLines', plan.unjoined.length);
+    const registers = capture.regs('idle').registers;
+
+    const tracePath = capture.path('trace');
+    const machine = new Machine({
+      idr: idrWords(registers),
+      profile,
+      cpus: capture.cpus,
+      memory: MEMORY_OF_CAPTURES,
+      coherent: new RecordedMemory(trace, tracePath),
+      policy: { detectStale: false },
+    });
+    const lists: CommandList[] = [];
+    const driver = new ReplayDriver(machine, capture, this.#translations(plan.operations));
+    machine.boot((smmu) => {
+      driver.enterFirst(trace);
+      smmu.trace.listen((event) => {
+        if (event.name === 'cmdlist')
+          lists.push({ n: event.n, sync: event.sync, first: event.first, ...driver.where });
+      });
+    });
+
+    this.#execute(plan.operations, driver, { machine, lists, feed, trace });
+    driver.finish();
+    const iova = this.#tally('iova');
+    driver.reportIova(iova, feed);
+    if (feed === 'calls' || driver.hasTranslations)
+      driver.reportTranslations(this.#tally('translations'), feed, this.#until);
+    if (feed === 'events') this.#compareCommands(lists, trace, driver);
+    this.#compareDumps();
+    Object.assign(this.#counters, driver.counters(), {
+      commands: machine.driver.cmdq.issued,
+      syncs: machine.driver.cmdq.syncs,
+      tableFrames: machine.frames.used,
+    });
+    return this.#report(profile.kernel, feed);
+  }
+
+  #execute(
+    operations: readonly Operation[],
+    driver: ReplayDriver,
+    run: {
+      readonly machine: Machine;
+      readonly lists: readonly CommandList[];
+      readonly feed: 'events' | 'calls';
+      readonly trace: FtraceTrace;
+    },
+  ): void {
+    const stopProd = this.#until === 'busy' ? this.#capture.snapshot('busy').meta.cmdq.prod : -1;
+    const { onProgress } = this.#options;
+    for (let i = 0; i < operations.length; i++) {
+      const operation = operations[i] as Operation;
+      if (i % 4096 === 0) onProgress?.(i, operations.length);
+      if (operation.op === 'mark' && operation.text === 'PHASE:dump-idle') {
+        this.#atIdle(run);
+        if (this.#until === 'idle') break;
+      }
+      // The queue stands at the busy dump: only what issues no command may still happen before it.
+      if (stopProd >= 0 && run.machine.driver.cmdq.issued >= stopProd && issues(operation)) break;
+      driver.execute(operation);
+    }
+    onProgress?.(operations.length, operations.length);
+  }
+
+  /** Checks of our state against the idle dump. */
+  #atIdle(run: {
+    readonly machine: Machine;
+    readonly lists: readonly CommandList[];
+    readonly feed: 'events' | 'calls';
+    readonly trace: FtraceTrace;
+  }): void {
+    const capture = this.#capture;
+    const { machine, lists, feed, trace } = run;
+    if (capture.missing('snapshot-idle')) return;
+    const snapshot = capture.snapshot('idle');
+    const registers = capture.regs('idle').registers;
+    const { memory, model, driver } = machine;
+    if (feed === 'events') {
+      const { cmdq } = snapshot.meta;
+      const prod = CMDQ_PROD.get.WR([model.registers.read32(REGISTER_OFFSET.CMDQ_PROD), 0]);
+      const kernel = snapshot.segments.find((segment) => segment.kind === 'cmdq');
+      if (kernel !== undefined && !cmdq.wrapped)
+        compareQueues(
+          queueImage(memory, driver.cmdq.base, prod),
+          { words: toWords(kernel.bytes), entries: cmdq.prod },
+          { cpus: capture.cpus, issued: lists },
+          this.#tally('cmdq'),
+        );
+      if (!capture.missing('leaves-idle'))
+        compareLeaves(memory, snapshot, capture.leaves('idle').rows, this.#tally('leaves'));
+    }
+    const aborts = compareConfig(
+      memory,
+      model.registers,
+      { snapshot, registers },
+      this.#tally('config'),
+    );
+    this.#count('abortStes', aborts);
+    const accesses = plannedAccesses(trace, capture);
+    if (accesses.length === 0) return;
+    for (const { streamId, address, rw } of accesses) model.translate({ streamId, address, rw });
+    const prod = model.registers.read32(REGISTER_OFFSET.EVENTQ_PROD);
+    compareEvents({ memory, base: driver.evtq.base, prod }, snapshot, this.#tally('events'));
+  }
+
+  #compareCommands(lists: readonly CommandList[], trace: FtraceTrace, driver: ReplayDriver): void {
+    const all = tracedLists(trace);
+    // A run that stops early compares the kernel's lists up to the same number in each context.
+    const theirs = this.#until === 'end' ? all : driver.upTo(all, lists);
+    const order = this.#capture.cpus === 1 ? 'total' : 'context';
+    compareLists(lists, theirs, order, this.#tally('commands'));
+  }
+
+  /** Our model over the kernel's dumps. */
+  #compareDumps(): void {
+    const capture = this.#capture;
+    const tags = this.#until === 'idle' ? (['idle'] as const) : (['idle', 'busy'] as const);
+    for (const tag of tags) {
+      if (capture.missing(`snapshot-${tag}`) || capture.missing(`regs-${tag}`)) continue;
+      const model = modelOfDump(capture.snapshot(tag), capture.regs(tag).registers);
+      if (!capture.missing(`truth-${tag}`)) {
+        const { rows, unread } = capture.truth(tag);
+        this.#count('unreadLines', unread.length);
+        compareTruth(model, rows, this.#tally('truth'));
+      }
+      if (!capture.missing(`verdicts-${tag}`)) {
+        const { rows, unread } = capture.verdicts(tag);
+        this.#count('unreadLines', unread.length);
+        compareVerdicts(model, rows, this.#tally('verdicts'));
+      }
+    }
+  }
+
+  #translations(operations: readonly Operation[]): TranslationIndex | null {
+    const capture = this.#capture;
+    if (capture.missing('qemu-ops')) return null;
+    const digest = capture.qemuOps();
+    this.#count('unreadLines', digest.unread.length);
+    const asids = ReplayDriver.asidOfStream(operations, capture);
+    return new TranslationIndex(digest, asids, this.#window());
+  }
+
+  /** QEMU's translations up to the busy dump; or up to the idle dump for a run that stops there. */
+  #window(): TranslationWindow {
+    const capture = this.#capture;
+    const none = Number.POSITIVE_INFINITY;
+    const tag = this.#until === 'idle' ? 'idle' : 'busy';
+    const lastProd = capture.missing(`snapshot-${tag}`)
+      ? none
+      : capture.snapshot(tag).meta.cmdq.prod;
+    if (tag === 'busy')
+      return { limit: capture.translationCount ?? none, lastLine: none, lastProd };
+    return { limit: none, lastLine: idleLine(capture.name) ?? none, lastProd };
+  }
+
+  #tally(name: CheckName): CheckTally {
+    let tally = this.#tallies.get(name);
+    if (tally === undefined) {
+      tally = new CheckTally();
+      this.#tallies.set(name, tally);
+    }
+    return tally;
+  }
+
+  #count(name: string, by: number): void {
+    this.#counters[name] = (this.#counters[name] ?? 0) + by;
+  }
+
+  #report(kernel: string, feed: 'events' | 'calls'): ReplayReport {
+    const checks: Partial<Record<CheckName, CheckResult>> = {};
+    const examples: Partial<Record<CheckName, readonly string[]>> = {};
+    const notApplicable: CheckName[] = [];
+    const summary = { compared: 0, equal: 0, explained: 0, unexplained: 0 };
+    for (const name of ALL_CHECKS) {
+      const tally = this.#tallies.get(name);
+      if (tally === undefined) {
+        notApplicable.push(name);
+        continue;
+      }
+      const { result } = tally;
+      checks[name] = result;
+      if (tally.examples.length > 0) examples[name] = tally.examples;
+      summary.compared += result.compared;
+      summary.equal += result.equal;
+      summary.explained += result.explained;
+      summary.unexplained += result.unexplained;
+    }
+    const results = Object.values(checks);
+    const ok =
+      results.length >= 2 &&
+      results.every((check) => check.compared > 0 && check.unexplained === 0);
+    return {
+      capture: this.#capture.name,
+      kernel,
+      feed,
+      until: this.#until,
+      checks,
+      notApplicable,
+      summary,
+      counters: this.#counters,
+      examples,
+      ok,
+    };
+  }
+}
+
+/** True for operations that put commands into the queue. */
+function issues(operation: Operation): boolean {
+  return operation.op === 'unmap' || operation.op === 'uncall' || operation.op === 'attach';
+}
+
+function toWords(bytes: Uint8Array): Uint32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const words = new Uint32Array(bytes.byteLength / 4);
+  for (let i = 0; i < words.length; i++) words[i] = view.getUint32(i * 4, true);
+  return words;
+}

@@ -1,0 +1,128 @@
+import type { QemuDigest, QemuTranslation, QemuUntranslated } from '@iommukit/captures';
+
+const PAGE = 4096;
+/** Page frames of a 48-bit space. */
+const PFNS = 2 ** 36;
+
+/** Key of one page of one ASID; exact. */
+function pageKey(asid: number, pfn: number): number {
+  return asid * PFNS + pfn;
+}
+
+/** How much of QEMU's log is compared. */
+export interface TranslationWindow {
+  readonly limit: number;
+  readonly lastLine: number;
+  /** Value of CMDQ_PROD. */
+  readonly lastProd: number;
+}
+
+/**
+ * QEMU's translations, by the mapping that each belongs to: a translation after j invalidations of its ASID and page belongs to the
+ * (j+1)-th mapping of that page. The window ends after `limit` translations, after `lastLine`, or at the first command beyond `lastProd`.
+ */
+export class TranslationIndex {
+  /** Translations in the window. */
+  readonly total: number;
+  /** Accesses that were not translated (`By`, `Ab`), with the value of CMDQ_PROD when they were made. */
+  readonly #untranslated: { readonly op: QemuUntranslated; readonly prod: number }[] = [];
+  #nextUntranslated = 0;
+  /** By page, then by ordinal of the mapping from 0. */
+  readonly #byPage = new Map<number, (QemuTranslation[] | undefined)[]>();
+  /** Mappings made so far, by page. */
+  readonly #mapped = new Map<number, number>();
+  /** The live mapping's translations that were not run yet, by page. */
+  readonly #open = new Map<number, QemuTranslation[]>();
+  #left: number;
+
+  constructor(
+    digest: QemuDigest,
+    asidOfStream: ReadonlyMap<number, number>,
+    window: TranslationWindow,
+  ) {
+    const invalidated = new Map<number, number>();
+    let total = 0;
+    let prod = 0;
+    for (const op of digest.ops) {
+      if (op.line > window.lastLine) break;
+      if (op.op === 'W' && op.offset === 0x98) {
+        prod = op.lo;
+        if (prod > window.lastProd) break;
+      } else if (op.op === 'I') {
+        const first = op.addr / PAGE;
+        for (let i = 0; i < op.numPages; i++) {
+          const key = pageKey(op.asid, first + i);
+          invalidated.set(key, (invalidated.get(key) ?? 0) + 1);
+        }
+      } else if (op.op === 'T') {
+        if (total === window.limit) break;
+        total++;
+        const asid = asidOfStream.get(op.sid) ?? 0;
+        this.#add(pageKey(asid, Math.floor(op.iova / PAGE)), invalidated, op);
+      } else if (op.op === 'By' || op.op === 'Ab') this.#untranslated.push({ op, prod });
+    }
+    this.total = total;
+    this.#left = total + this.#untranslated.length;
+  }
+
+  /** Translations that no mapping of ours has claimed. */
+  get left(): number {
+    return this.#left;
+  }
+
+  /** Notes that [iova, iova + size) was mapped. */
+  mapped(asid: number, iova: number, size: number): void {
+    for (let at = 0; at < size; at += PAGE) {
+      const key = pageKey(asid, (iova + at) / PAGE);
+      const ordinal = this.#mapped.get(key) ?? 0;
+      this.#mapped.set(key, ordinal + 1);
+      const translations = this.#byPage.get(key)?.[ordinal];
+      if (translations !== undefined) this.#open.set(key, translations);
+    }
+  }
+
+  /** Hands every translation of the mappings of [iova, iova + size) to `run`, before they are cleared. */
+  closing(asid: number, iova: number, size: number, run: (op: QemuTranslation) => void): void {
+    for (let at = 0; at < size; at += PAGE) {
+      const key = pageKey(asid, (iova + at) / PAGE);
+      const translations = this.#open.get(key);
+      if (translations === undefined) continue;
+      this.#open.delete(key);
+      this.#run(translations, run);
+    }
+  }
+
+  /** Hands the accesses that bypassed or were aborted to `run`, once `issued` commands stand in the queue. */
+  untranslated(issued: number, run: (op: QemuUntranslated) => void): void {
+    for (;;) {
+      const next = this.#untranslated[this.#nextUntranslated];
+      if (next === undefined || next.prod > issued) return;
+      this.#nextUntranslated++;
+      this.#left--;
+      run(next.op);
+    }
+  }
+
+  /** Hands the translations of all mappings that are still live to `run`. */
+  closeAll(run: (op: QemuTranslation) => void): void {
+    for (const translations of this.#open.values()) this.#run(translations, run);
+    this.#open.clear();
+  }
+
+  #run(translations: readonly QemuTranslation[], run: (op: QemuTranslation) => void): void {
+    for (const op of translations) run(op);
+    this.#left -= translations.length;
+  }
+
+  #add(key: number, invalidated: ReadonlyMap<number, number>, op: QemuTranslation): void {
+    let ordinals = this.#byPage.get(key);
+    if (ordinals === undefined) {
+      ordinals = [];
+      this.#byPage.set(key, ordinals);
+    }
+    const ordinal = invalidated.get(key) ?? 0;
+    const list = ordinals[ordinal];
+    if (list === undefined) ordinals[ordinal] = [op];
+    else list.push(op);
+  }
+}
