@@ -1,3 +1,4 @@
+import { inputText } from '@iommukit/captures';
 import type { CheckName, ReplayReport } from '@iommukit/integration';
 import Table from 'cli-table3';
 
@@ -31,6 +32,7 @@ export function renderReplay(report: ReplayReport): string {
       lines.push(`${name}: ${grouped(count)} explained by ${reason}`);
     for (const example of report.examples[name] ?? []) lines.push(`${name}: ${example}`);
   }
+  for (const line of report.unread) lines.push(`not read: ${inputText(line)}`);
   const { capture, kernel, feed, until, counters, notApplicable, ok } = report;
   const work = Object.entries(counters).map(([name, value]) => `${name} ${grouped(value)}`);
   return [

@@ -55,8 +55,12 @@ test('a malformed line is counted as unread and the run goes on', () => {
     'guest/trace.txt.gz',
     editTrace((text) => `${text}   init-1 [000] ..... 99.9: map: IOMMU: iova=zz\n`),
   );
-  const { counters, checks } = replayCapture(openCapture(dir), { until: 'idle' });
+  const { counters, checks, unread } = replayCapture(openCapture(dir), { until: 'idle' });
   expect(counters['unreadLines']).toBe(1);
+  // 75,323 events and 12 comment lines stand before it.
+  expect(unread).toEqual([
+    { file: join(dir, 'guest/trace.txt.gz'), line: 75_336, expected: expect.any(String) },
+  ]);
   expect(checks.iova?.unexplained).toBe(0);
 }, 60_000);
 

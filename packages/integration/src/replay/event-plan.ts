@@ -42,21 +42,39 @@ class EventPlanner {
   take(event: TraceEvent): void {
     switch (event.event) {
       case 'add_device_to_group':
-        this.#push(event, { op: 'attach', device: event.device, group: event.groupId });
+        this.operations.push({
+          op: 'attach',
+          device: event.device,
+          group: event.groupId,
+          cpu: event.cpu,
+          context: event.context,
+          tsUs: event.tsUs,
+        });
         return;
       case 'attach_device_to_domain':
         this.#context(event).attached = event.device;
         return;
       case 'init':
-        this.#push(event, {
+        this.operations.push({
           op: 'init',
           iovad: event.iovad,
           device: this.#context(event).attached,
+          cpu: event.cpu,
+          context: event.context,
+          tsUs: event.tsUs,
         });
         return;
       case 'reserve': {
         const { iovad, pfnLo, pfnHi } = event;
-        this.#push(event, { op: 'reserve', iovad, pfnLo, pfnHi });
+        this.operations.push({
+          op: 'reserve',
+          iovad,
+          pfnLo,
+          pfnHi,
+          cpu: event.cpu,
+          context: event.context,
+          tsUs: event.tsUs,
+        });
         return;
       }
       case 'alloc_fast': {
@@ -80,7 +98,13 @@ class EventPlanner {
         const context = this.#context(event);
         if (context.open === null || context.placed) return;
         context.placed = true;
-        this.#push(event, { op: 'alloc', alloc: context.open });
+        this.operations.push({
+          op: 'alloc',
+          alloc: context.open,
+          cpu: event.cpu,
+          context: event.context,
+          tsUs: event.tsUs,
+        });
         return;
       }
       case 'alloc_fast_ret':
@@ -117,7 +141,13 @@ class EventPlanner {
         if (!event.device.endsWith(SMMU_SUFFIX)) this.#named(event, 'BIDIRECTIONAL');
         return;
       case 'tracing_mark_write':
-        this.#push(event, { op: 'mark', text: event.text });
+        this.operations.push({
+          op: 'mark',
+          text: event.text,
+          cpu: event.cpu,
+          context: event.context,
+          tsUs: event.tsUs,
+        });
         return;
       default:
         return;
@@ -138,8 +168,22 @@ class EventPlanner {
       this.#lost(event.line, 'an alloc_fast before in the same context');
       return;
     }
-    if (!context.placed) this.#push(event, { op: 'alloc', alloc });
-    this.#push(event, { op: 'alloc-ret', alloc, pfn: event.pfn });
+    if (!context.placed)
+      this.operations.push({
+        op: 'alloc',
+        alloc,
+        cpu: event.cpu,
+        context: event.context,
+        tsUs: event.tsUs,
+      });
+    this.operations.push({
+      op: 'alloc-ret',
+      alloc,
+      pfn: event.pfn,
+      cpu: event.cpu,
+      context: event.context,
+      tsUs: event.tsUs,
+    });
     context.open = null;
     if (event.pfn === 0) return;
     alloc.kernelPfn = event.pfn;
@@ -160,7 +204,16 @@ class EventPlanner {
       return;
     }
     const { paddr, size } = event;
-    this.#push(event, { op: 'map', alloc, offset, paddr, size });
+    this.operations.push({
+      op: 'map',
+      alloc,
+      offset,
+      paddr,
+      size,
+      cpu: event.cpu,
+      context: event.context,
+      tsUs: event.tsUs,
+    });
   }
 
   #named(event: TraceEvent & { device: string }, dir: Allocation['dir']): void {
@@ -186,7 +239,13 @@ class EventPlanner {
       context.unmapped.alloc = alloc;
       context.unmapped = null;
     }
-    this.#push(event, { op: 'free', alloc });
+    this.operations.push({
+      op: 'free',
+      alloc,
+      cpu: event.cpu,
+      context: event.context,
+      tsUs: event.tsUs,
+    });
   }
 
   #context(event: TraceEvent): Context {
@@ -198,17 +257,7 @@ class EventPlanner {
     return context;
   }
 
-  #push(
-    event: TraceEvent,
-    operation: DistributiveOmit<Operation, 'cpu' | 'context' | 'tsUs'>,
-  ): void {
-    const { cpu, context, tsUs } = event;
-    this.operations.push({ ...operation, cpu, context, tsUs } as Operation);
-  }
-
   #lost(line: number, expected: string): void {
     this.unjoined.push({ line, expected });
   }
 }
-
-type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;

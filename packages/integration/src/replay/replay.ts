@@ -1,5 +1,12 @@
 import { CMDQ_PROD, REGISTER_OFFSET } from '@iommukit/arm-arch';
-import { type Capture, type FtraceTrace, InputError } from '@iommukit/captures';
+import {
+  type Capture,
+  type DumpTag,
+  type FtraceTrace,
+  InputError,
+  type Snapshot,
+  type UnreadLine,
+} from '@iommukit/captures';
 import { kernelProfile } from '../kernel-profile.ts';
 import { Machine, MEMORY_OF_CAPTURES } from '../machine.ts';
 import { planCalls } from './call-plan.ts';
@@ -56,11 +63,16 @@ export interface ReplayReport {
   };
   /** Work done, and lines that were not read. */
   readonly counters: Readonly<Record<string, number>>;
+  /** The first lines of the input that were not read or joined to nothing, each with what was expected. */
+  readonly unread: readonly UnreadLine[];
   /** First differences of each check, in words. */
   readonly examples: Readonly<Partial<Record<CheckName, readonly string[]>>>;
   /** True when at least two checks compared something and nothing is unexplained. */
   readonly ok: boolean;
 }
+
+/** More lines than this are only counted. */
+const UNREAD_SHOWN = 20;
 
 const ALL_CHECKS: readonly CheckName[] = [
   'iova',
@@ -89,6 +101,8 @@ class Replay {
   readonly #until: 'idle' | 'busy' | 'end';
   readonly #tallies = new Map<CheckName, CheckTally>();
   readonly #counters: Record<string, number> = {};
+  readonly #unread: UnreadLine[] = [];
+  readonly #snapshots = new Map<DumpTag, Snapshot>();
 
   constructor(capture: Capture, options: ReplayOptions) {
     this.#capture = capture;
@@ -109,8 +123,9 @@ class Replay {
     const feed = this.#options.feed ?? (hasProbes ? 'events' : 'calls');
     const plan = feed === 'events' ? planEvents(trace) : planCalls(trace);
     this.#count('events', trace.events.length);
-    this.#count('unreadLines', trace.unread.length);
+    this.#unreadLines(trace.unread);
     this.#count('unjoinedLines', plan.unjoined.length);
+    this.#note(plan.unjoined.map((line) => ({ ...line, file: capture.path('trace') })));
     const registers = capture.regs('idle').registers;
 
     const tracePath = capture.path('trace');
@@ -158,7 +173,7 @@ class Replay {
       readonly trace: FtraceTrace;
     },
   ): void {
-    const stopProd = this.#until === 'busy' ? this.#capture.snapshot('busy').meta.cmdq.prod : -1;
+    const stopProd = this.#until === 'busy' ? this.#snapshot('busy').meta.cmdq.prod : -1;
     const { onProgress } = this.#options;
     for (let i = 0; i < operations.length; i++) {
       const operation = operations[i] as Operation;
@@ -184,7 +199,7 @@ class Replay {
     const capture = this.#capture;
     const { machine, lists, feed, trace } = run;
     if (capture.missing('snapshot-idle')) return;
-    const snapshot = capture.snapshot('idle');
+    const snapshot = this.#snapshot('idle');
     const registers = capture.regs('idle').registers;
     const { memory, model, driver } = machine;
     if (feed === 'events') {
@@ -198,8 +213,11 @@ class Replay {
           { cpus: capture.cpus, issued: lists },
           this.#tally('cmdq'),
         );
-      if (!capture.missing('leaves-idle'))
-        compareLeaves(memory, snapshot, capture.leaves('idle').rows, this.#tally('leaves'));
+      if (!capture.missing('leaves-idle')) {
+        const { rows, unread } = capture.leaves('idle');
+        this.#unreadLines(unread);
+        compareLeaves(memory, snapshot, rows, this.#tally('leaves'));
+      }
     }
     const aborts = compareConfig(
       memory,
@@ -229,15 +247,15 @@ class Replay {
     const tags = this.#until === 'idle' ? (['idle'] as const) : (['idle', 'busy'] as const);
     for (const tag of tags) {
       if (capture.missing(`snapshot-${tag}`) || capture.missing(`regs-${tag}`)) continue;
-      const model = modelOfDump(capture.snapshot(tag), capture.regs(tag).registers);
+      const model = modelOfDump(this.#snapshot(tag), capture.regs(tag).registers);
       if (!capture.missing(`truth-${tag}`)) {
         const { rows, unread } = capture.truth(tag);
-        this.#count('unreadLines', unread.length);
+        this.#unreadLines(unread);
         compareTruth(model, rows, this.#tally('truth'));
       }
       if (!capture.missing(`verdicts-${tag}`)) {
         const { rows, unread } = capture.verdicts(tag);
-        this.#count('unreadLines', unread.length);
+        this.#unreadLines(unread);
         compareVerdicts(model, rows, this.#tally('verdicts'));
       }
     }
@@ -247,7 +265,7 @@ class Replay {
     const capture = this.#capture;
     if (capture.missing('qemu-ops')) return null;
     const digest = capture.qemuOps();
-    this.#count('unreadLines', digest.unread.length);
+    this.#unreadLines(digest.unread);
     const asids = ReplayDriver.asidOfStream(operations, capture);
     return new TranslationIndex(digest, asids, this.#window());
   }
@@ -257,12 +275,19 @@ class Replay {
     const capture = this.#capture;
     const none = Number.POSITIVE_INFINITY;
     const tag = this.#until === 'idle' ? 'idle' : 'busy';
-    const lastProd = capture.missing(`snapshot-${tag}`)
-      ? none
-      : capture.snapshot(tag).meta.cmdq.prod;
+    const lastProd = capture.missing(`snapshot-${tag}`) ? none : this.#snapshot(tag).meta.cmdq.prod;
     if (tag === 'busy')
       return { limit: capture.translationCount ?? none, lastLine: none, lastProd };
     return { limit: none, lastLine: idleLine(capture.name) ?? none, lastProd };
+  }
+
+  #snapshot(tag: DumpTag): Snapshot {
+    let snapshot = this.#snapshots.get(tag);
+    if (snapshot === undefined) {
+      snapshot = this.#capture.snapshot(tag);
+      this.#snapshots.set(tag, snapshot);
+    }
+    return snapshot;
   }
 
   #tally(name: CheckName): CheckTally {
@@ -272,6 +297,15 @@ class Replay {
       this.#tallies.set(name, tally);
     }
     return tally;
+  }
+
+  #unreadLines(lines: readonly UnreadLine[]): void {
+    this.#count('unreadLines', lines.length);
+    this.#note(lines);
+  }
+
+  #note(lines: readonly UnreadLine[]): void {
+    for (const line of lines) if (this.#unread.length < UNREAD_SHOWN) this.#unread.push(line);
   }
 
   #count(name: string, by: number): void {
@@ -310,6 +344,7 @@ class Replay {
       notApplicable,
       summary,
       counters: this.#counters,
+      unread: this.#unread,
       examples,
       ok,
     };
