@@ -1,0 +1,146 @@
+import {
+  CR0,
+  CR1,
+  CR2,
+  GBPA,
+  IRQ_CTRL,
+  REGISTER_OFFSET,
+  STRTAB_BASE_CFG,
+} from '@iommukit/arm-arch';
+import { ERRNO, type MmioFrame, type Platform } from '@iommukit/platform';
+import { CommandBatch } from './command-batch.ts';
+import type { CommandQueue } from './command-queue.ts';
+import type { LogSink } from './driver-log.ts';
+import type { EventQueue } from './event-queue.ts';
+import { baseRegister, type StreamTable } from './stream-table.ts';
+
+const ACK_TIMEOUT_US = 1_000_000;
+
+/** What a reset brings up. */
+export interface ResetTarget {
+  readonly registers: MmioFrame;
+  readonly platform: Platform;
+  readonly log: LogSink;
+  readonly strtab: StreamTable;
+  readonly cmdq: CommandQueue;
+  readonly evtq: EventQueue;
+  /** The SMMU has EL2 translation regimes, whose TLB entries a reset must drop too. */
+  readonly hyp: boolean;
+}
+
+/** Brings an SMMU from any state to translating with empty caches (`arm_smmu_device_reset`): 0 or -ETIMEDOUT. */
+export function resetDevice(target: ResetTarget): number {
+  const { registers, log } = target;
+  const at = REGISTER_OFFSET;
+  const fail = (text: string): number => {
+    log({ level: 'err', text });
+    return -ERRNO.ETIMEDOUT;
+  };
+  if (CR0.get.SMMUEN([registers.read32(at.CR0), 0]) === 1) {
+    log({ level: 'warn', text: 'SMMU currently enabled! Resetting...' });
+    abortBypassed(target);
+  }
+  if (!writeAcked(target, at.CR0, at.CR0ACK, 0)) return fail('failed to clear cr0');
+  writeTables(target);
+
+  writeCommandQueue(target);
+  if (!enable(target, { CMDQEN: 1 })) return fail('failed to enable command queue');
+  invalidateAll(target);
+
+  writeEventQueue(target);
+  if (!enable(target, { CMDQEN: 1, EVENTQEN: 1 })) return fail('failed to enable event queue');
+
+  if (!writeAcked(target, at.IRQ_CTRL, at.IRQ_CTRLACK, 0)) {
+    log({ level: 'err', text: 'failed to disable irqs' });
+    return fail('failed to setup irqs');
+  }
+  registers.write64(at.GERROR_IRQ_CFG0, 0, 0);
+  registers.write64(at.EVENTQ_IRQ_CFG0, 0, 0);
+  const irqs = IRQ_CTRL.encode({ EVENTQ_IRQEN: 1, GERROR_IRQEN: 1 })[0] ?? 0;
+  // Linux goes on without interrupts: events then stay in their queue.
+  if (!writeAcked(target, at.IRQ_CTRL, at.IRQ_CTRLACK, irqs))
+    log({ level: 'warn', text: 'failed to enable irqs' });
+  if (!enable(target, { CMDQEN: 1, EVENTQEN: 1, SMMUEN: 1 }))
+    return fail('failed to enable SMMU interface');
+  return 0;
+}
+
+function writeTables({ registers, strtab }: ResetTarget): void {
+  const at = REGISTER_OFFSET;
+  // Tables and queues: inner shareable, write-back.
+  const cr1 = CR1.encode({
+    TABLE_SH: 3,
+    TABLE_OC: 1,
+    TABLE_IC: 1,
+    QUEUE_SH: 3,
+    QUEUE_OC: 1,
+    QUEUE_IC: 1,
+  });
+  registers.write32(at.CR1, cr1[0] ?? 0);
+  registers.write32(at.CR2, CR2.encode({ PTM: 1, RECINVSID: 1 })[0] ?? 0);
+  const { base, format, split, log2Size } = strtab.registers;
+  writeBase(registers, at.STRTAB_BASE, base, 0);
+  const cfg = STRTAB_BASE_CFG.encode({ FMT: format, SPLIT: split, LOG2SIZE: log2Size });
+  registers.write32(at.STRTAB_BASE_CFG, cfg[0] ?? 0);
+}
+
+function writeCommandQueue({ registers, cmdq }: ResetTarget): void {
+  const at = REGISTER_OFFSET;
+  cmdq.reset();
+  writeBase(registers, at.CMDQ_BASE, cmdq.base, cmdq.lg2);
+  registers.write32(at.CMDQ_PROD, 0);
+  registers.write32(at.CMDQ_CONS, 0);
+}
+
+function writeEventQueue({ registers, evtq }: ResetTarget): void {
+  const at = REGISTER_OFFSET;
+  evtq.reset();
+  writeBase(registers, at.EVENTQ_BASE, evtq.base, evtq.lg2);
+  registers.write32(at.EVENTQ_PROD, 0);
+  registers.write32(at.EVENTQ_CONS, 0);
+}
+
+/** Drops configuration and translations of before. A SYNC that times out is printed and does not end the reset, as in Linux. */
+function invalidateAll({ cmdq, hyp }: ResetTarget): void {
+  const batch = new CommandBatch();
+  batch.cfgiAll();
+  cmdq.issueSync(batch);
+  if (hyp) {
+    batch.reset();
+    batch.tlbiEl2All();
+    cmdq.issueSync(batch);
+  }
+  batch.reset();
+  batch.tlbiNsnhAll();
+  cmdq.issueSync(batch);
+}
+
+function enable(target: ResetTarget, bits: { CMDQEN?: 1; EVENTQEN?: 1; SMMUEN?: 1 }): boolean {
+  const { CR0: reg, CR0ACK: ack } = REGISTER_OFFSET;
+  return writeAcked(target, reg, ack, CR0.encode(bits)[0] ?? 0);
+}
+
+/** Writes a register and waits until its acknowledge register reads the same (`arm_smmu_write_reg_sync`). */
+function writeAcked(target: ResetTarget, offset: number, ack: number, value: number): boolean {
+  const { registers, platform } = target;
+  registers.write32(offset, value);
+  return platform.pollUntil(() => registers.read32(ack) === value, ACK_TIMEOUT_US);
+}
+
+function writeBase(registers: MmioFrame, offset: number, base: number, low: number): void {
+  const [lo, hi] = baseRegister(base, low);
+  registers.write64(offset, lo, hi);
+}
+
+/** While SMMUEN is 0 transactions shall abort, not pass (`arm_smmu_update_gbpa`). */
+function abortBypassed({ registers, platform, log }: ResetTarget): void {
+  const { GBPA: offset } = REGISTER_OFFSET;
+  const idle = (): boolean => GBPA.get.Update([registers.read32(offset), 0]) === 0;
+  if (!platform.pollUntil(idle, ACK_TIMEOUT_US)) return;
+  const words = new Uint32Array([registers.read32(offset), 0]);
+  GBPA.set.ABORT(words, 1);
+  GBPA.set.Update(words, 1);
+  registers.write32(offset, words[0] ?? 0);
+  if (!platform.pollUntil(idle, ACK_TIMEOUT_US))
+    log({ level: 'err', text: 'GBPA not responding to update' });
+}

@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import {
+  runEntryWrites,
+  runEvents,
+  runInvalidations,
+  type VectorFile,
+} from './golden-run.lanes.ts';
+
+function load(name: string): VectorFile {
+  return JSON.parse(readFileSync(new URL(`fixtures/${name}.json`, import.meta.url), 'utf8'));
+}
+
+test('invalidations of 6.12: every case is equal or not applicable by name', () => {
+  const outcome = runInvalidations(load('smmu_inv_612'));
+  expect(outcome.mismatches).toEqual([]);
+  expect(outcome.compared).toBe(104);
+  expect(outcome.notApplicable).toEqual({
+    E2H: 50,
+    'stage 2': 93,
+    ATS: 77,
+    'errata options': 16,
+    SVA: 3,
+  });
+});
+
+test('event lines of 6.12', () => {
+  const outcome = runEvents(load('evt_print_612'));
+  expect(outcome.mismatches).toEqual([]);
+  expect(outcome.compared).toBe(129);
+  expect(outcome.notApplicable).toEqual({ PRI: 12, 'global errors': 30 });
+});
+
+test('states of an entry at each sync, pairs that are peculiar to 6.12', () => {
+  const file = load('smmu_entry_write_612');
+  const outcome = runEntryWrites(file, file);
+  expect(outcome.mismatches).toEqual([]);
+  expect(outcome.compared).toBe(36);
+  expect(outcome.notApplicable).toEqual({});
+});
+
+test('the comparison notices one wrong bit', () => {
+  const file = JSON.parse(JSON.stringify(load('smmu_inv_612'))) as {
+    cases: { issues: { cmds: [string, string][] }[] }[];
+  };
+  const command = file.cases[0]?.issues[0]?.cmds[0];
+  if (command === undefined) throw new Error('no command');
+  command[1] = `0x${(BigInt(command[1]) ^ 0x100n).toString(16)}`;
+  expect(runInvalidations(file as unknown as VectorFile).mismatches).toHaveLength(1);
+});

@@ -1,0 +1,51 @@
+import type { U64 } from '@iommukit/bits';
+import type { SmmuEvent } from './event.ts';
+
+/**
+ * What a device sends: an untranslated transaction (IHI 0070 3.4). A missing `substreamId` is SSV=0; `privileged` and
+ * `instruction` default to false, as a PCIe function without PASID sends them.
+ * @example const access: DmaAccess = { streamId: 0x30, address: { lo: 0x1000, hi: 0 }, rw: 'read' };
+ */
+export interface DmaAccess {
+  readonly streamId: number;
+  readonly substreamId?: number | undefined;
+  /** The full 64-bit input address, low bits included. */
+  readonly address: U64;
+  readonly rw: 'read' | 'write';
+  readonly privileged?: boolean | undefined;
+  readonly instruction?: boolean | undefined;
+}
+
+/**
+ * Why a transaction was refused without an event: GBPA.ABORT, an address above OAS with SMMUEN=0, STE.Config=0xx, or a
+ * C_BAD_STREAMID that CR2.RECINVSID=0 keeps out of the event queue.
+ * @example const why: AbortReason = 'gbpa-abort';
+ */
+export type AbortReason =
+  | 'gbpa-abort'
+  | 'address-above-oas'
+  | 'ste-abort'
+  | 'bad-stream-id-unrecorded';
+
+/**
+ * What became of a transaction. `ok`: translated to the byte address `paddr`. `bypass`: passed untranslated. `abort`: refused, and the
+ * architecture records no event. `fault`: an event; `response` is what the device gets (CD.A, 5.5), `record` what became of the
+ * record: in the queue, dropped because the queue was not writable, or suppressed by CD.R=0.
+ * @example if (result.outcome === 'fault') result.event.event; // 'F_TRANSLATION'
+ */
+export type DmaResult =
+  | {
+      readonly outcome: 'ok';
+      readonly paddr: number;
+      readonly streamId: number;
+      readonly tlbHit: boolean;
+    }
+  | { readonly outcome: 'bypass'; readonly paddr: number; readonly streamId: number }
+  | { readonly outcome: 'abort'; readonly reason: AbortReason; readonly streamId: number }
+  | {
+      readonly outcome: 'fault';
+      readonly event: SmmuEvent;
+      readonly response: 'abort' | 'raz-wi';
+      readonly record: 'written' | 'dropped' | 'suppressed';
+      readonly streamId: number;
+    };
