@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { IommuError } from '@iommukit/bits';
 import { openCapture } from '@iommukit/captures';
 import {
@@ -37,7 +37,7 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
   let exitCode = 0;
   const program = new Command('iommukit')
     .description('The Linux IOMMU stack on the command line')
-    .version(VERSION)
+    .version(version())
     .exitOverride()
     .configureOutput({ writeOut: streams.out, writeErr: streams.err });
   program
@@ -93,4 +93,8 @@ function replay(name: string, flags: ReplayFlags, streams: Streams): number {
   return report.ok ? 0 : 1;
 }
 
-const VERSION = '0.0.0';
+/** The version of this package, from its manifest. */
+function version(): string {
+  const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(manifest) as { version: string }).version;
+}

@@ -68,7 +68,14 @@ test('a truncated gzip and a short snapshot are errors before anything runs', ()
   const cut = changed('gzip', 'guest/trace.txt.gz', (bytes) => bytes.subarray(0, bytes.length / 2));
   expect(() => replayCapture(openCapture(cut))).toThrow(InputError);
   const short = changed('snap', 'DUMP-IDLE.snap.bin', (bytes) => bytes.subarray(0, 1000));
-  expect(() => replayCapture(openCapture(short))).toThrow(/DUMP-IDLE\.snap/);
+  let steps = 0;
+  const onProgress = () => {
+    steps++;
+  };
+  expect(() => replayCapture(openCapture(short), { onProgress })).toThrow(/DUMP-IDLE\.snap/);
+  const busy = changed('busy', 'DUMP-BUSY.snap.bin', (bytes) => bytes.subarray(0, 1000));
+  expect(() => replayCapture(openCapture(busy), { onProgress })).toThrow(/DUMP-BUSY\.snap/);
+  expect(steps).toBe(0);
 }, 60_000);
 
 test('an unknown kernel is an error', () => {

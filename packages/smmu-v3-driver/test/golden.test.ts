@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import {
+  runBuilders,
+  runCommands,
   runEntryWrites,
   runEvents,
   runInvalidations,
@@ -37,6 +39,37 @@ test('states of an entry at each sync, pairs that are peculiar to 6.12', () => {
   expect(outcome.mismatches).toEqual([]);
   expect(outcome.compared).toBe(36);
   expect(outcome.notApplicable).toEqual({});
+});
+
+test('commands as the builder of 6.12 makes them', () => {
+  const outcome = runCommands(load('smmu_cmd_612'));
+  expect(outcome.mismatches).toEqual([]);
+  expect(outcome.compared).toBe(53);
+  expect(outcome.notApplicable).toEqual({
+    'refused by the builder': 16,
+    stalls: 13,
+    ATS: 18,
+    PRI: 9,
+    MSIPOLL: 15,
+    'TLBI of stage 2 or EL2': 16,
+    'secondary queue': 3,
+    'CFGI with leaf = 0': 4,
+    CFGI_CD_ALL: 1,
+  });
+});
+
+test('STEs, CDs, level-1 words and used bits', () => {
+  const outcome = runBuilders(load('smmu_entry_build'));
+  expect(outcome.mismatches).toEqual([]);
+  expect(outcome.compared).toBe(105);
+  expect(outcome.notApplicable).toEqual({
+    ATS: 33,
+    substreams: 12,
+    E2H: 14,
+    'stage 2': 91,
+    'hardware dirty tracking': 16,
+    SVA: 48,
+  });
 });
 
 test('the comparison notices one wrong bit', () => {

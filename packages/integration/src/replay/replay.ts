@@ -118,6 +118,9 @@ class Replay {
         file: capture.dir,
         expected: 'a capture in strict mode (the flush queue is not modelled)',
       });
+    // A dump that cannot be used is an error before anything runs.
+    for (const tag of ['idle', 'busy'] as const)
+      if (!capture.missing(`snapshot-${tag}`)) this.#snapshot(tag);
     const trace = capture.trace();
     const hasProbes = trace.events.some((event) => event.event === 'alloc_fast');
     const feed = this.#options.feed ?? (hasProbes ? 'events' : 'calls');
