@@ -81,6 +81,17 @@ function used(mask: Uint32Array): Uint32Array {
   return mask.subarray(0, 6);
 }
 
+const CD_LOWER = CD.mask(
+  ...(['T0SZ', 'TG0', 'IR0', 'OR0', 'SH0', 'EPD0', 'TBI0', 'HAD0', 'E0PD0', 'TTB0'] as const),
+  ...(['ENDI', 'IPS', 'AFFD', 'WXN', 'PAN', 'EPAN', 'AA64', 'HD', 'HA', 'MAIR0', 'MAIR1'] as const),
+).subarray(0, 8);
+const CD_UPPER = CD.mask(
+  ...(['T1SZ', 'TG1', 'IR1', 'OR1', 'SH1', 'EPD1', 'TBI1', 'HAD1', 'E0PD1', 'TTB1'] as const),
+  ...(['ENDI', 'IPS', 'AFFD', 'WXN', 'PAN', 'EPAN', 'AA64', 'HD', 'HA', 'MAIR0', 'MAIR1'] as const),
+).subarray(0, 8);
+/** Lane of MAIR0 in a CD. */
+const CD_MAIR = 6;
+
 interface Change {
   readonly paddr: number;
   readonly used: U64;
@@ -147,7 +158,8 @@ export class StaleDetector {
     const { hi } = memory;
     const change = leafDiffers(entry, lo, hi)
       ? { paddr: entry.paddr, used: { lo: entry.lo, hi: entry.hi }, now: { lo, hi } }
-      : (this.#changedTable(entry.parent) ?? changedRoot(entry.root, cd, half));
+      : (this.#changedTable(entry.parent) ??
+        changedContext(entry.contextWords, cd, half, entry.space.asid >= 0));
     if (change === undefined) return;
     if (entry.stale !== undefined) this.#log.again(entry.stale);
     else {
@@ -167,7 +179,7 @@ export class StaleDetector {
 
   /** A cached table descriptor was used as the start of a walk. */
   checkWalk(entry: WalkEntry, streamId: number, ssid: number, cd: CachedContext, half: Half): void {
-    const change = this.#changedTable(entry) ?? changedRoot(entry.root, cd, half);
+    const change = this.#changedTable(entry) ?? changedContext(entry.contextWords, cd, half, true);
     if (change === undefined) return;
     if (entry.stale !== undefined) this.#log.again(entry.stale);
     else {
@@ -252,16 +264,32 @@ function movedAway(stream: CachedStream): Change {
   return { paddr: stream.paddr, used: word, now: word };
 }
 
-/** A root table that changed in the CD while its entries stayed: the CD's TTB is the word that changed. */
-function changedRoot(root: number, cd: CachedContext, half: Half): Change | undefined {
-  if (root === half.root) return undefined;
-  const lane = half.upper ? 4 : 2;
-  const now = { lo: cd.words[lane] as number, hi: cd.words[lane + 1] as number };
-  return {
-    paddr: cd.paddr + lane * 4,
-    used: { lo: root >>> 0, hi: (root / 0x1_0000_0000) >>> 0 },
-    now,
-  };
+/**
+ * A CD whose TLB-cacheable fields (5.4.1) changed while translations made under the old one stayed, or a CD that shares their tags
+ * and disagrees. Global entries serve every ASID, each with tables of its own.
+ */
+function changedContext(
+  made: Uint32Array,
+  cd: CachedContext,
+  half: Half,
+  tagged: boolean,
+): Change | undefined {
+  const { words } = cd;
+  if (made === words) return undefined;
+  const mask = half.upper ? CD_UPPER : CD_LOWER;
+  for (let i = 0; i < mask.length; i += 2) {
+    if (i !== 0 && i !== CD_MAIR && !tagged) continue;
+    const lo = words[i] as number;
+    const hi = words[i + 1] as number;
+    const wasLo = made[i] as number;
+    const wasHi = made[i + 1] as number;
+    if (
+      ((lo ^ wasLo) & (mask[i] as number)) !== 0 ||
+      ((hi ^ wasHi) & (mask[i + 1] as number)) !== 0
+    )
+      return { paddr: cd.paddr + i * 4, used: { lo: wasLo, hi: wasHi }, now: { lo, hi } };
+  }
+  return undefined;
 }
 
 function configCommands(

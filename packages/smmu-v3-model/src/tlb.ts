@@ -31,7 +31,8 @@ export interface WalkEntry extends MayBeStale {
   readonly next: number;
   /** Hierarchical limits so far: 1 no EL0, 2 no writes, 4 UXN, 8 PXN. */
   readonly limits: number;
-  readonly root: number;
+  /** The CD in force when it was made. */
+  readonly contextWords: Uint32Array;
   readonly granuleLg2: number;
 }
 
@@ -49,7 +50,8 @@ export interface TlbEntry extends MayBeStale {
   readonly output: number;
   /** Bit by access: see `accessBit`. */
   readonly permissions: number;
-  readonly root: number;
+  /** The CD in force when it was made. */
+  readonly contextWords: Uint32Array;
   readonly granuleLg2: number;
   readonly space: TlbSpace;
 }
@@ -92,7 +94,7 @@ export class TlbSpace implements SpaceTags {
     return undefined;
   }
 
-  /** The deepest cached table descriptor on the way to `key` in the tables at `root`. */
+  /** The deepest cached table descriptor on the way to `key`. */
   lookupWalk(key: number): WalkEntry | undefined {
     for (const shelf of this.walks) {
       const entry = shelf.map.get((shelf.size === PAGE ? key : alignKey(key, shelf.size)) / PAGE);

@@ -67,13 +67,13 @@ export function walkStage1(
   counts: WalkCounts,
 ): TlbEntry | undefined {
   const { half, page, keepTables } = at;
-  const { granule, root } = half;
+  const { granule } = half;
   const key = lookupKey(page);
   const ia = half.upper || page >= half.bytes ? page % half.bytes : page;
   const limit = 2 ** Math.min(cd.ips, 48);
   let parent = at.above;
   let level = parent === undefined ? half.startLevel : parent.level + 1;
-  let table = parent === undefined ? root : parent.next;
+  let table = parent === undefined ? half.root : parent.next;
   let limits = parent === undefined ? 0 : parent.limits;
   counts.walks++;
   for (;;) {
@@ -106,7 +106,7 @@ export function walkStage1(
         size,
         next,
         limits,
-        root,
+        contextWords: cd.words,
         granuleLg2: granule.shift,
         stale: undefined,
       };
@@ -142,7 +142,7 @@ export function walkStage1(
         cd.space.world === 1
           ? el2Permissions(lo, hi, limits, cd.wxn)
           : el1Permissions(lo, hi, limits, cd),
-      root,
+      contextWords: cd.words,
       granuleLg2: granule.shift,
       space: global ? cd.space.global : cd.space,
       stale: undefined,

@@ -318,6 +318,25 @@ describe('configuration (IHI 0070 4.3, 5.2.1, 5.4.1)', () => {
     expect(verdict(m.access(0x1000))).toBe('F_TRANSLATION');
   });
 
+  test('EPD0 under the same ASID stops walks but not hits, which are reported (5.4)', () => {
+    const m = machine();
+    m.access(0x1000);
+    m.cd(CD_DW0 | (1n << 14n));
+    m.issue(cfgiCd(0x30), m.sync());
+    expect([verdict(m.access(0x1000)), verdict(m.access(0x2000))]).toEqual(['ok', 'F_TRANSLATION']);
+    expect(m.smmu.staleUses).toMatchObject([{ kind: 'tlb', class: 'missing', paddr: PLACE.cd }]);
+  });
+
+  test('a global entry made under other tables is no stale use', () => {
+    const m = machine();
+    m.word(m.leaf, DATA | 0x747n);
+    m.access(0x1000);
+    m.cd(CD_DW0 + (1n << 48n), BigInt(PLACE.table) + 0x10_0000n, 1);
+    m.ste(0x31, BigInt(PLACE.cd + 64) | 0xbn);
+    m.smmu.translate({ streamId: 0x31, address: { lo: 0x1000, hi: 0 }, rw: 'read' });
+    expect([m.smmu.counters.tlbHits, m.smmu.staleUseCount]).toEqual([1, 0]);
+  });
+
   test('an L1STD that was empty is used until CFGI_STE with Leaf=0', () => {
     const m = new Machine();
     m.enable(0xc);
