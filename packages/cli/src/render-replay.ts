@@ -8,7 +8,7 @@ const WHAT: Readonly<Record<CheckName, string>> = {
   cmdq: 'entries of the command queue in memory',
   leaves: 'leaf descriptors, all 64 bits',
   config: 'stream table, STEs, CDs, base registers',
-  translations: "device translations against QEMU's",
+  translations: 'device translations (QEMU log, or mapped runs)',
   truth: "our walk of the kernel's tables, last translations",
   verdicts: "our walk of the kernel's tables, writes",
   events: 'event records, field by field',
