@@ -89,7 +89,12 @@ describe.each(rows)('$name', ({ name, counts, cpuOrderAtMost, abortStes, callsEq
     }
     expect(Object.keys(report.checks)).toEqual(Object.keys(counts));
     expect(report.notApplicable).toEqual(name.endsWith('fault') ? [] : ['events']);
-    expect(report.counters).toMatchObject({ unreadLines: 0, unjoinedLines: 0, abortStes });
+    expect(report.counters).toMatchObject({
+      unreadLines: 0,
+      unjoinedLines: 0,
+      staleUses: 0,
+      abortStes,
+    });
     expect(report.ok).toBe(true);
   }, 120_000);
 

@@ -102,8 +102,14 @@ export class PhysicalMemory implements MemoryView {
   /** Copies bytes into memory; address and length are multiples of 4. */
   write(pa: number, bytes: Uint8Array): void {
     const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let at = 0; at + 4 <= bytes.byteLength; at += 4)
-      this.store32(pa + at, words.getUint32(at, true));
+    const end = bytes.byteLength - (bytes.byteLength % 4);
+    for (let at = 0; at < end; ) {
+      // One page lookup for a page, not for a word.
+      const page = this.#touch(pa + at);
+      const first = ((pa + at) / 4) & (PAGE_LANES - 1);
+      const last = Math.min(PAGE_LANES, first + (end - at) / 4);
+      for (let i = first; i < last; i++, at += 4) page[i] = words.getUint32(at, true);
+    }
   }
 
   /** Zeroes [pa, pa + bytes); both multiples of 4. */

@@ -5,7 +5,6 @@ import type { MemoryView } from '@iommukit/platform';
 import { type DmaResult, type IdrWords, SmmuV3Model } from '@iommukit/smmu-v3-model';
 import { readLanes } from '../stream-leaves.ts';
 import type { CheckTally } from './check-tally.ts';
-import { snapshotMemory } from './idle-checks.ts';
 
 /** The ID words of a register dump. */
 export function idrWords(registers: ReadonlyMap<number, number>): IdrWords {
@@ -24,11 +23,11 @@ export function idrWords(registers: ReadonlyMap<number, number>): IdrWords {
 
 /** Our model over the kernel's own memory and registers, as a dump has them. */
 export function modelOfDump(
-  snapshot: Snapshot,
+  memory: MemoryView,
   registers: ReadonlyMap<number, number>,
 ): SmmuV3Model {
   const model = new SmmuV3Model({
-    memory: snapshotMemory(snapshot),
+    memory,
     idr: idrWords(registers),
     policy: { tlb: 'none', walk: 'none', config: 'none' },
   });
@@ -81,11 +80,11 @@ export function outcome(result: DmaResult): string {
 /** Compares the records in our event queue with the dump's, field by field; an extra or missing record is a difference. */
 export function compareEvents(
   ours: { readonly memory: MemoryView; readonly base: number; readonly prod: number },
-  snapshot: Snapshot,
+  dump: { readonly snapshot: Snapshot; readonly memory: MemoryView },
   tally: CheckTally,
 ): void {
-  const { evtq } = snapshot.meta;
-  const theirs = snapshotMemory(snapshot);
+  const { evtq } = dump.snapshot.meta;
+  const theirs = dump.memory;
   const mine = EVENTQ_PROD.get.WR([ours.prod, 0]);
   for (let i = 0; i < Math.max(mine, evtq.prod); i++) {
     const at = i * EVENT_BYTES;

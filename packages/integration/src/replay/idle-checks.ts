@@ -57,10 +57,14 @@ export function compareLeaves(
 export function compareConfig(
   memory: MemoryView,
   registers: MmioFrame,
-  dump: { readonly snapshot: Snapshot; readonly registers: ReadonlyMap<number, number> },
+  dump: {
+    readonly snapshot: Snapshot;
+    readonly memory: MemoryView;
+    readonly registers: ReadonlyMap<number, number>;
+  },
   tally: CheckTally,
 ): number {
-  const theirs = snapshotMemory(dump.snapshot);
+  const theirs = dump.memory;
   const { strtab } = dump.snapshot.meta;
   const word = (name: string, pa: number, mine: MemoryView, other: MemoryView): void => {
     const [a, b] = [readLanes(mine, pa, 1), readLanes(other, pa, 1)];

@@ -192,6 +192,7 @@ export class ReplayDriver {
       ...this.#counts,
       translations: this.#translated + this.#mapsTranslated,
       walks: model.counters.walks,
+      staleUses: model.staleUseCount,
     };
   }
 

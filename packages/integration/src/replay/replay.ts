@@ -7,6 +7,7 @@ import {
   type Snapshot,
   type UnreadLine,
 } from '@iommukit/captures';
+import type { MemoryView } from '@iommukit/platform';
 import { kernelProfile } from '../kernel-profile.ts';
 import { Machine, MEMORY_OF_CAPTURES } from '../machine.ts';
 import { planCalls } from './call-plan.ts';
@@ -23,7 +24,7 @@ import {
 import { idleLine } from './dump-lines.ts';
 import { plannedAccesses, RecordedMemory } from './environment.ts';
 import { planEvents } from './event-plan.ts';
-import { compareConfig, compareLeaves, queueImage } from './idle-checks.ts';
+import { compareConfig, compareLeaves, queueImage, snapshotMemory } from './idle-checks.ts';
 import type { Operation } from './operation.ts';
 import { ReplayDriver } from './replay-driver.ts';
 import { TranslationIndex, type TranslationWindow } from './translation-index.ts';
@@ -103,6 +104,7 @@ class Replay {
   readonly #counters: Record<string, number> = {};
   readonly #unread: UnreadLine[] = [];
   readonly #snapshots = new Map<DumpTag, Snapshot>();
+  readonly #dumpMemories = new Map<DumpTag, MemoryView>();
 
   constructor(capture: Capture, options: ReplayOptions) {
     this.#capture = capture;
@@ -138,7 +140,6 @@ class Replay {
       cpus: capture.cpus,
       memory: MEMORY_OF_CAPTURES,
       coherent: new RecordedMemory(trace, tracePath),
-      policy: { detectStale: false },
     });
     const lists: CommandList[] = [];
     const driver = new ReplayDriver(machine, capture, this.#translations(plan.operations));
@@ -225,7 +226,7 @@ class Replay {
     const aborts = compareConfig(
       memory,
       model.registers,
-      { snapshot, registers },
+      { snapshot, memory: this.#dumpMemory('idle'), registers },
       this.#tally('config'),
     );
     this.#count('abortStes', aborts);
@@ -233,7 +234,11 @@ class Replay {
     if (accesses.length === 0) return;
     for (const { streamId, address, rw } of accesses) model.translate({ streamId, address, rw });
     const prod = model.registers.read32(REGISTER_OFFSET.EVENTQ_PROD);
-    compareEvents({ memory, base: driver.evtq.base, prod }, snapshot, this.#tally('events'));
+    compareEvents(
+      { memory, base: driver.evtq.base, prod },
+      { snapshot, memory: this.#dumpMemory('idle') },
+      this.#tally('events'),
+    );
   }
 
   #compareCommands(lists: readonly CommandList[], trace: FtraceTrace, driver: ReplayDriver): void {
@@ -250,7 +255,7 @@ class Replay {
     const tags = this.#until === 'idle' ? (['idle'] as const) : (['idle', 'busy'] as const);
     for (const tag of tags) {
       if (capture.missing(`snapshot-${tag}`) || capture.missing(`regs-${tag}`)) continue;
-      const model = modelOfDump(this.#snapshot(tag), capture.regs(tag).registers);
+      const model = modelOfDump(this.#dumpMemory(tag), capture.regs(tag).registers);
       if (!capture.missing(`truth-${tag}`)) {
         const { rows, unread } = capture.truth(tag);
         this.#unreadLines(unread);
@@ -291,6 +296,15 @@ class Replay {
       this.#snapshots.set(tag, snapshot);
     }
     return snapshot;
+  }
+
+  #dumpMemory(tag: DumpTag): MemoryView {
+    let memory = this.#dumpMemories.get(tag);
+    if (memory === undefined) {
+      memory = snapshotMemory(this.#snapshot(tag));
+      this.#dumpMemories.set(tag, memory);
+    }
+    return memory;
   }
 
   #tally(name: CheckName): CheckTally {
