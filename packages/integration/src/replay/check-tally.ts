@@ -1,7 +1,7 @@
 /**
  * The closed list of reasons for which a difference between us and the kernel is explained. `cpu-order`: on several CPUs two whole
- * command lists of different CPUs entered the queue in the other order. `interrupt-free`: with `--feed calls`, an interrupt freed a range
- * between two events of an allocation of the same IOVA domain, and the order in its caches differs since.
+ * command lists of different CPUs entered the queue in the other order. `interrupt-free`: with `--feed calls`, an interrupt (or another
+ * CPU) freed a range between two events of an allocation of the same IOVA domain, and the order in its caches differs since.
  * @example const reason: Reason = 'cpu-order';
  */
 export type Reason = 'cpu-order' | 'interrupt-free';
