@@ -29,4 +29,12 @@ export interface MemoryView {
    * (an observer is attached, the view is not coherent, the memory is shared between workers, or nothing backs the page).
    */
   lanes(pa: number): Uint32Array | undefined;
+  /** Bytes of the blocks that `block` returns: a power of two, at least 4096. */
+  readonly blockBytes: number;
+  /**
+   * The naturally aligned block of `blockBytes` bytes that holds the address in lanes (lo, hi), as u32 lanes, or `undefined` as for
+   * `lanes`, and where not all of the block is memory. For walks, which stay in one block for most of their steps and never make
+   * the address a number. What is stored through it must lie in pages that were stored to before.
+   */
+  block(lo: number, hi: number): Uint32Array | undefined;
 }

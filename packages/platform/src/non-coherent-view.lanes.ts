@@ -10,6 +10,7 @@ const LINE_LANES = 16;
  */
 export class NonCoherentView implements MemoryView {
   hi = 0;
+  readonly blockBytes = 4096;
   /** Calls of `clean`. */
   cleanCalls = 0;
   /** Lines that those calls covered (a line is 64 bytes), dirty or not, as `dc cvac` would be issued. */
@@ -89,6 +90,10 @@ export class NonCoherentView implements MemoryView {
 
   /** Always `undefined`: bulk stores would bypass the cache. */
   lanes(_pa: number): undefined {
+    return undefined;
+  }
+
+  block(_lo: number, _hi: number): undefined {
     return undefined;
   }
 

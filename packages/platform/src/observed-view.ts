@@ -42,5 +42,7 @@ export function observeView(view: MemoryView, observer: StoreObserver): MemoryVi
     },
     isBacked: (pa) => view.isBacked(pa),
     lanes: () => undefined,
+    blockBytes: 4096,
+    block: () => undefined,
   };
 }

@@ -14,11 +14,23 @@ export interface RamRange {
 
 const PAGE = 4096;
 const PAGE_LANES = 1024;
+const TWO32 = 0x1_0000_0000;
+/** Below it, a page frame number is a 31-bit integer. */
+const SMALL = 2 ** 43;
+const SMALL_HI = SMALL / TWO32;
+/** Most bytes of a block. */
+const MAX_BLOCK = 0x10_0000;
 
 interface Region {
   readonly base: number;
   readonly end: number;
+  /** Pages that were stored to or lent: parts of blocks. */
   readonly pages: (Uint32Array | undefined)[];
+  /** What pages are cut from. A page of its own costs a walk a look-up; a block costs address space. */
+  readonly blocks: (Uint32Array | undefined)[];
+  /** Number of the first page frame, and how many there are; none where frame numbers do not fit into 31 bits. */
+  readonly firstFrame: number;
+  readonly frameCount: number;
 }
 
 /**
@@ -29,7 +41,9 @@ interface Region {
  */
 export class PhysicalMemory implements MemoryView {
   hi = 0;
+  readonly blockBytes: number;
   readonly #regions: Region[];
+  readonly #blockShift: number;
   #last: Region;
 
   constructor(ranges: readonly RamRange[]) {
@@ -39,11 +53,24 @@ export class PhysicalMemory implements MemoryView {
         (other, j) => j < i && base < other.base + other.size && other.base < base + size,
       );
       if (!whole || taken) throw new MemoryRangeError({ base, size });
-      return { base, end: base + size, pages: [] };
+      const small = base + size <= SMALL;
+      return {
+        base,
+        end: base + size,
+        pages: [],
+        blocks: [],
+        firstFrame: small ? base / PAGE : 0,
+        frameCount: small ? size / PAGE : 0,
+      };
     });
     const first = this.#regions[0];
     if (first === undefined) throw new MemoryRangeError({ base: 0, size: 0 });
     this.#last = first;
+    let blockBytes = MAX_BLOCK;
+    for (const { base, size } of ranges)
+      while (base % blockBytes !== 0 || size % blockBytes !== 0) blockBytes /= 2;
+    this.blockBytes = blockBytes;
+    this.#blockShift = 31 - Math.clz32(blockBytes / PAGE);
   }
 
   /** The ranges of RAM, as constructed. */
@@ -99,6 +126,30 @@ export class PhysicalMemory implements MemoryView {
     return this.isBacked(pa) ? this.#touch(pa) : undefined;
   }
 
+  block(lo: number, hi: number): Uint32Array | undefined {
+    const { firstFrame, frameCount, blocks } = this.#last;
+    const index = ((hi << 20) | (lo >>> 12)) - firstFrame;
+    if (hi >>> 0 < SMALL_HI && index >= 0 && index < frameCount) {
+      const block = blocks[index >>> this.#blockShift];
+      if (block !== undefined) return block;
+    }
+    return this.#findBlock(hi * TWO32 + (lo >>> 0));
+  }
+
+  #findBlock(pa: number): Uint32Array | undefined {
+    if (!this.isBacked(pa)) return undefined;
+    const region = this.#region(pa);
+    return this.#blockOf(region, Math.floor((pa - region.base) / this.blockBytes));
+  }
+
+  #blockOf(region: Region, index: number): Uint32Array {
+    const known = region.blocks[index];
+    if (known !== undefined) return known;
+    const block = new Uint32Array(this.blockBytes / 4);
+    region.blocks[index] = block;
+    return block;
+  }
+
   /** Copies bytes into memory; address and length are multiples of 4. */
   write(pa: number, bytes: Uint8Array): void {
     const words = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -132,7 +183,11 @@ export class PhysicalMemory implements MemoryView {
 
   #region(pa: number): Region {
     const last = this.#last;
-    if (pa >= last.base && pa < last.end) return last;
+    return pa >= last.base && pa < last.end ? last : this.#findRegion(pa);
+  }
+
+  /** Apart from `#region`, so that the usual case stays small enough to be inlined. */
+  #findRegion(pa: number): Region {
     for (const region of this.#regions) {
       if (pa >= region.base && pa < region.end) {
         this.#last = region;
@@ -145,17 +200,21 @@ export class PhysicalMemory implements MemoryView {
   #peek(pa: number): Uint32Array | undefined {
     const region = this.#region(pa);
     // Page counts of one range stay far below 2^31, so the truncation is exact.
-    return region.pages[Math.trunc((pa - region.base) / PAGE)];
+    return region.pages[((pa - region.base) / PAGE) | 0];
   }
 
   #touch(pa: number): Uint32Array {
     const region = this.#region(pa);
-    const index = Math.trunc((pa - region.base) / PAGE);
-    let page = region.pages[index];
-    if (page === undefined) {
-      page = new Uint32Array(PAGE_LANES);
-      region.pages[index] = page;
-    }
+    const index = ((pa - region.base) / PAGE) | 0;
+    return region.pages[index] ?? this.#addPage(region, index);
+  }
+
+  #addPage(region: Region, index: number): Uint32Array {
+    const pages = this.blockBytes / PAGE;
+    const block = this.#blockOf(region, Math.floor(index / pages));
+    const first = (index % pages) * PAGE_LANES;
+    const page = block.subarray(first, first + PAGE_LANES);
+    region.pages[index] = page;
     return page;
   }
 }

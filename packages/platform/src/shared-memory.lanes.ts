@@ -9,6 +9,7 @@ import { BusError, MemoryRangeError } from './physical-memory.lanes.ts';
  */
 export class SharedMemory implements MemoryView {
   hi = 0;
+  readonly blockBytes = 4096;
   readonly base: number;
   readonly buffer: SharedArrayBuffer;
   readonly #doublewords: BigUint64Array;
@@ -57,6 +58,10 @@ export class SharedMemory implements MemoryView {
 
   /** Always `undefined`: plain lane access would tear between workers. */
   lanes(_pa: number): undefined {
+    return undefined;
+  }
+
+  block(_lo: number, _hi: number): undefined {
     return undefined;
   }
 
