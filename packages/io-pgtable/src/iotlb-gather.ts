@@ -13,6 +13,9 @@ export class IotlbGather {
   pgsize = 0;
   /** The flush is deferred to a flush queue: page tables then add no pages. Set by the DMA layer, cleared by every sync. */
   queued = false;
+  /** Levels of cleared leaves, of removed tables, a bit each; only where a table was configured to tell them (`DETAILED_GATHER`). */
+  leafLevels = 0;
+  tableLevels = 0;
   /** Addresses of table pages to free after the invalidation. */
   freelist: number[] = [];
 
@@ -22,6 +25,8 @@ export class IotlbGather {
     this.end = 0;
     this.pgsize = 0;
     this.queued = false;
+    this.leafLevels = 0;
+    this.tableLevels = 0;
     if (this.freelist.length > 0) this.freelist = [];
   }
 
@@ -30,14 +35,24 @@ export class IotlbGather {
     return this.start >= this.end;
   }
 
-  /** True when [iova, iova + size) neither overlaps nor touches what is gathered (`iommu_iotlb_gather_is_disjoint`). */
+  /**
+   * True when [iova, iova + size) neither overlaps nor touches what is gathered (`iommu_iotlb_gather_is_disjoint`). Beside the end of
+   * the 64-bit space nothing touches: the kernel adds 1 to the last byte, and that wraps.
+   */
   isDisjoint(iova: number, size: number): boolean {
-    return this.end !== 0 && (iova + size < this.start || iova > this.end);
+    const end = iova + size;
+    return (
+      this.end !== 0 &&
+      ((end === NOTHING ? 0 : end) < this.start || iova > (this.end === NOTHING ? 0 : this.end))
+    );
   }
 
-  /** Grows the range over [iova, iova + size) (`iommu_iotlb_gather_add_range`). */
+  /** Grows the range over [iova, iova + size) (`iommu_iotlb_gather_add_range`). Nothing at IOVA 0 is everything, as there. */
   addRange(iova: number, size: number): void {
+    const end = iova + size;
     if (iova < this.start) this.start = iova;
-    if (iova + size > this.end) this.end = iova + size;
+    // The last byte of no bytes at 0 is the last of the space.
+    if (end === 0) this.end = NOTHING;
+    else if (end > this.end) this.end = end;
   }
 }

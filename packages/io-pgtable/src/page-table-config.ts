@@ -17,6 +17,14 @@ export interface PageTableQuirks {
   readonly noWarn?: boolean;
   /** Walks allocate in the outer cache; only with a non-coherent walk (`ARM_OUTER_WBWA`). */
   readonly outerWbwa?: boolean;
+  /** Stage 2 decides the memory type alone (FEAT_S2FWB), so that cacheable leaves say so in its own encoding (`ARM_S2FWB`). */
+  readonly s2fwb?: boolean;
+  /** Short descriptors: entries carry no permissions (`NO_PERMS`). */
+  readonly noPerms?: boolean;
+  /** Short descriptors: MediaTek's address bits 32 to 34 (`ARM_MTK_EXT`); needs `noPerms`. */
+  readonly mtkExt?: boolean;
+  /** Short descriptors: the top table may lie above 4 GiB too (`ARM_MTK_TTBR_EXT`); needs `mtkExt`. */
+  readonly mtkTtbrExt?: boolean;
 }
 
 /** Name of a quirk. @example const name: QuirkName = 'ttbr1'; */

@@ -3,7 +3,7 @@ import type { U64 } from '@iommukit/bits';
 
 /**
  * Stage 1 as a page table reports it, for the fields of a CD (IHI 0070 5.4).
- * @example const config: StageOneConfig = { ...table.tcr, ttbr: table.ttbr, mair: table.mair };
+ * @example const config: StageOneConfig = { ...table.registers.tcr, ...table.registers };
  */
 export interface StageOneConfig {
   readonly tsz: number;
@@ -20,7 +20,7 @@ export interface StageOneConfig {
 /**
  * The CD of a paging domain (`arm_smmu_make_s1_cd`): TTB0 only, faults recorded and aborted, or stalled where `stall` asks.
  * Sixteen u32 lanes.
- * @example const cd = stageOneCd({ ...table.tcr, ttbr: table.ttbr, mair: table.mair }, 1, { stall: false });
+ * @example const cd = stageOneCd({ ...table.registers.tcr, ...table.registers }, 1, { stall: false });
  */
 export function stageOneCd(
   config: StageOneConfig,

@@ -1,4 +1,4 @@
-import type { FlushOps, IotlbGather, LpaePageTable } from '@iommukit/io-pgtable';
+import type { FlushOps, IotlbGather, LpaePageTable, StageOneRegisters } from '@iommukit/io-pgtable';
 import type { DomainOps, IommuDevice, IommuDomain } from '@iommukit/iommu-core';
 import { ERRNO } from '@iommukit/platform';
 import type { StageOneConfig } from './context-descriptor.lanes.ts';
@@ -38,12 +38,12 @@ export class PagingDomainOps implements DomainOps {
   readonly asid: number;
   /** Bytes that the last `mapPages` mapped. */
   mapped = 0;
-  readonly table: LpaePageTable;
+  readonly table: LpaePageTable<StageOneRegisters>;
   readonly #host: DomainHost;
 
   constructor(parts: {
     readonly asid: number;
-    readonly table: LpaePageTable;
+    readonly table: LpaePageTable<StageOneRegisters>;
     readonly host: DomainHost;
   }) {
     this.asid = parts.asid;
@@ -58,7 +58,7 @@ export class PagingDomainOps implements DomainOps {
 
   /** Stage 1 as the context descriptor wants it. */
   get stageOne(): StageOneConfig {
-    const { tcr, ttbr, mair } = this.table;
+    const { tcr, ttbr, mair } = this.table.registers;
     return { ...tcr, ttbr, mair };
   }
 

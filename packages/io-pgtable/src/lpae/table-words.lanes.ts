@@ -16,6 +16,19 @@ export function zeroWords(memory: MemoryView, pa: number, bytes: number): void {
   clearEntries(memory, pa, bytes >>> 3);
 }
 
+/** First lane of the first doubleword of [first, end) that is not zero; `end` when all are. */
+function firstUsedLane(page: Uint32Array, first: number, end: number): number {
+  let k = first;
+  // Four doublewords a step: most runs are empty, and the branch costs more than the loads.
+  for (; k + 8 <= end; k += 8) {
+    const a = (page[k] as number) | (page[k + 1] as number) | (page[k + 2] as number);
+    const b = (page[k + 3] as number) | (page[k + 4] as number) | (page[k + 5] as number);
+    if ((a | b | (page[k + 6] as number) | (page[k + 7] as number)) !== 0) break;
+  }
+  for (; k < end; k += 2) if (((page[k] as number) | (page[k + 1] as number)) !== 0) return k;
+  return end;
+}
+
 /** Index of the first of `n` entries that is not zero; `n` when all are. */
 export function firstUsed(memory: MemoryView, entry: number, n: number): number {
   if (n <= FEW) {
@@ -31,10 +44,8 @@ export function firstUsed(memory: MemoryView, entry: number, n: number): number 
         if ((memory.load64(at + i * 8) | memory.hi) !== 0) return done + i;
     } else {
       const first = (at / 4) & LANE_MASK;
-      const end = first + count * 2;
-      for (let k = first; k < end; k += 2)
-        if (((page[k] as number) | (page[k + 1] as number)) !== 0)
-          return done + ((k - first) >>> 1);
+      const used = firstUsedLane(page, first, first + count * 2);
+      if (used < first + count * 2) return done + ((used - first) >>> 1);
     }
     done += count;
   }
@@ -104,6 +115,17 @@ export function addressHi(pa: number): number {
   return (pa / 0x1_0000_0000) & 0xffff;
 }
 
+/** Stores the leaves of lanes [first, end) from address `pa` on, which do not carry into the high lane. */
+function storeRun(page: Uint32Array, first: number, end: number, run: LeafRun, pa: number): void {
+  const step = run.step | 0;
+  const hi = run.hi | addressHi(pa);
+  for (let k = first, lo = run.lo | addressLo(pa); k < end; k += 2) {
+    page[k] = lo;
+    page[k + 1] = hi;
+    lo = (lo + step) | 0;
+  }
+}
+
 /** Stores `n` leaves of a run. */
 export function storeLeaves(memory: MemoryView, entry: number, n: number, run: LeafRun): void {
   const { paddr, step, lo, hi } = run;
@@ -126,14 +148,7 @@ export function storeLeaves(memory: MemoryView, entry: number, n: number, run: L
       const first = (at / 4) & LANE_MASK;
       const end = first + count * 2;
       if ((pa >>> 0) + count * step <= 0x1_0000_0000) {
-        // No carry into the high lane, so that one 32-bit addition makes the next address.
-        const high = hi | addressHi(pa);
-        let low = lo | addressLo(pa);
-        for (let k = first; k < end; k += 2) {
-          page[k] = low;
-          page[k + 1] = high;
-          low = (low + step) | 0;
-        }
+        storeRun(page, first, end, run, pa);
       } else {
         for (let k = first, next = pa; k < end; k += 2, next += step) {
           page[k] = lo | addressLo(next);

@@ -44,9 +44,11 @@ export interface GeometryRequest {
   readonly cpuPageSize: number;
 }
 
+const SMALL_GRANULE_SIZES = [SZ_4K, SZ_2M, SZ_1G];
+
 /** The page table granules' block sizes and address size limits (`arm_lpae_restrict_pgsizes`). */
 const GRANULES: ReadonlyMap<number, { sizes: readonly number[]; maxBits: number }> = new Map([
-  [SZ_4K, { sizes: [SZ_4K, SZ_2M, SZ_1G], maxBits: 48 }],
+  [SZ_4K, { sizes: SMALL_GRANULE_SIZES, maxBits: 48 }],
   [SZ_16K, { sizes: [SZ_16K, SZ_32M], maxBits: 48 }],
   [SZ_64K, { sizes: [SZ_64K, SZ_512M], maxBits: 52 }],
 ]);
@@ -59,6 +61,18 @@ function chooseGranule(pgsizeBitmap: number, cpuPageSize: number): number {
   return sizes.findLast((size) => size < cpuPageSize) ?? sizes[0] ?? 0;
 }
 
+/** Those of `sizes` that a bitmap offers, as a bitmap. */
+function offered(pgsizeBitmap: number, sizes: readonly number[]): number {
+  let sum = 0;
+  for (const size of sizes) if (hasPageSize(pgsizeBitmap, size)) sum += size;
+  return sum;
+}
+
+/** The request without the page sizes that only larger granules than 4 KiB have. */
+export function onlySmallGranule(request: GeometryRequest): GeometryRequest {
+  return { ...request, pgsizeBitmap: offered(request.pgsizeBitmap, SMALL_GRANULE_SIZES) };
+}
+
 /**
  * Chooses granule and levels (`arm_lpae_restrict_pgsizes`, `arm_lpae_alloc_pgtable`); `undefined` where Linux refuses because
  * no page size of a supported granule is left. An input address size that leaves nothing to index throws {@link GeometryError}.
@@ -68,9 +82,7 @@ export function lpaeGeometry(request: GeometryRequest): LpaeGeometry | undefined
   const granule = chooseGranule(request.pgsizeBitmap, request.cpuPageSize);
   const limits = GRANULES.get(granule);
   if (limits === undefined) return undefined;
-  let pgsizeBitmap = 0;
-  for (const size of limits.sizes)
-    if (hasPageSize(request.pgsizeBitmap, size)) pgsizeBitmap += size;
+  let pgsizeBitmap = offered(request.pgsizeBitmap, limits.sizes);
   if (granule === SZ_64K && request.oas > 48 && hasPageSize(request.pgsizeBitmap, SZ_4T))
     pgsizeBitmap += SZ_4T;
   const ias = Math.min(request.ias, limits.maxBits);
