@@ -1,0 +1,346 @@
+import { hex, IommuError, type U64, u64Of } from '@iommukit/bits';
+import { ERRNO } from '@iommukit/platform';
+import type { IotlbGather } from '../iotlb-gather.ts';
+import { clearEntries, firstUsed, zeroWords } from '../lpae/table-words.lanes.ts';
+import type { PageTable } from '../page-table.ts';
+import { PageTableBase } from '../page-table-base.ts';
+import type { PageTableConfig } from '../page-table-config.ts';
+import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
+import type { EntryKind, TableShape } from '../table-shape.ts';
+import { DART_HI_WHOLE_PAGE, DART_VALID, type DartEntries } from './dart-entries.ts';
+import { type DartRun, firstEmpty, storeFields } from './dart-words.lanes.ts';
+
+const TWO32 = 0x1_0000_0000;
+const DIRECTIONS = IOMMU_READ + IOMMU_WRITE;
+const PROTS = 64;
+/** The level of pages; the levels above count up. */
+const LAST_LEVEL = 1;
+
+/**
+ * What a device is told of a DART table.
+ * @example const { ttbr, nLevels }: DartRegisters = table.registers;
+ */
+export interface DartRegisters {
+  /** Physical addresses of the top tables, ascending by IOVA: one for each TTBR in use. */
+  readonly ttbr: readonly number[];
+  readonly nTtbrs: number;
+  /** Levels, that of the TTBRs included. */
+  readonly nLevels: number;
+  /** Index bits of a table. */
+  readonly bitsPerLevel: number;
+}
+
+/** Levels and top tables. @internal */
+export interface DartGeometry {
+  /** Size of a page, bytes. */
+  readonly granule: number;
+  /** Levels of tables. */
+  readonly levels: number;
+  readonly bitsPerLevel: number;
+  readonly nTtbrs: number;
+  /** Bytes that a table takes: whole CPU pages. */
+  readonly tableBytes: number;
+}
+
+/**
+ * A page table of an Apple DART (`drivers/iommu/io-pgtable-dart.c`): one page size, two or three levels of 64-bit entries below up
+ * to four base registers, coherent walks only. Level 1 holds the pages. Made by `createPageTable(appleDart, config)`.
+ *
+ * The kernel compares IOVAs with what the top tables cover, not with `ias`: above that, a map is -ENOMEM.
+ * @example table.mapPages(0x4000, 0x8_0000_0000, 0x4000, 1, IOMMU_READ); table.iovaToPhys(0x4010); // 0x8_0000_0010
+ */
+export class DartPageTable extends PageTableBase implements PageTable, TableShape {
+  readonly pgsizeBitmap: number;
+  /** What a device is told of the table. */
+  readonly registers: DartRegisters;
+
+  readonly entryBytes = 8;
+  readonly topLevel: number;
+  readonly leafLevel: number = LAST_LEVEL;
+  readonly roots: readonly number[];
+
+  readonly #tableBytes: number;
+  /** Largest index of a table. */
+  readonly #mask: number;
+  /** Bytes that one entry of each level spans, by level, and at the end those of a top table. */
+  readonly #spans: readonly number[];
+  readonly #endIova: number;
+  readonly #endPaddr: number;
+  readonly #divisor: number;
+  readonly #maskLo: number;
+  readonly #maskHi: number;
+  readonly #leaves: Int32Array = new Int32Array(PROTS);
+  readonly #run: DartRun;
+  #visited = 0;
+
+  constructor(
+    config: PageTableConfig,
+    entries: DartEntries,
+    geometry: DartGeometry,
+    roots: readonly number[],
+  ) {
+    super(config);
+    const { granule, levels, bitsPerLevel, nTtbrs } = geometry;
+    this.pgsizeBitmap = granule;
+    this.roots = roots;
+    this.registers = { ttbr: roots, nTtbrs, nLevels: levels + 1, bitsPerLevel };
+    this.topLevel = levels;
+    this.#tableBytes = geometry.tableBytes;
+    // As integers: powers and unsigned masks are doubles.
+    this.#mask = (2 ** bitsPerLevel - 1) | 0;
+    this.#spans = [0, 0, 1, 2, 3].map((rank) => granule * 2 ** (bitsPerLevel * rank));
+    this.#endIova = nTtbrs * (this.#spans[levels + 1] as number);
+    this.#endPaddr = 2 ** config.oas;
+    this.#divisor = entries.divisor;
+    this.#maskLo = entries.maskLo | 0;
+    this.#maskHi = entries.maskHi;
+    for (let prot = 0; prot < PROTS; prot++) this.#leaves[prot] = entries.leafAttributes(prot);
+    this.#run = {
+      field: 0,
+      step: granule / entries.divisor,
+      maskLo: this.#maskLo,
+      maskHi: entries.maskHi,
+      lo: 0,
+      hi: DART_HI_WHOLE_PAGE,
+    };
+  }
+
+  /** How the tables look to a reader. */
+  get shape(): TableShape {
+    return this;
+  }
+
+  /** Empties the fresh top tables. @internal */
+  zeroTop(): void {
+    for (const root of this.roots) zeroWords(this.memory, root, this.#tableBytes);
+  }
+
+  entryCount(_level: number): number {
+    return this.#mask + 1;
+  }
+
+  entrySpan(level: number): number {
+    return this.#spans[level] as number;
+  }
+
+  kind(level: number, lo: number, hi: number): EntryKind {
+    if ((lo | hi) === 0) return 'empty';
+    if ((lo & DART_VALID) === 0) return 'invalid';
+    return level === LAST_LEVEL ? 'leaf' : 'table';
+  }
+
+  tableAddress(_level: number, lo: number, hi: number): number {
+    return this.#address(lo, hi);
+  }
+
+  leafAddress(_level: number, lo: number, hi: number): number {
+    return this.#address(lo, hi);
+  }
+
+  leafSize(_level: number, _lo: number, _hi: number): number {
+    return this.pgsizeBitmap;
+  }
+
+  iovaAt(offset: number): number {
+    return offset;
+  }
+
+  offsetOf(iova: number): number {
+    return iova;
+  }
+
+  mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
+    this.mapped = 0;
+    const counters = this.counters;
+    counters.formatCalls++;
+    if (pgsize !== this.pgsizeBitmap) {
+      this.raise('map: page size is not configured');
+      return -ERRNO.EINVAL;
+    }
+    if (paddr >= this.#endPaddr) {
+      this.raise('map: address out of range');
+      return -ERRNO.ERANGE;
+    }
+    if ((prot & DIRECTIONS) === 0) return -ERRNO.EINVAL;
+    if (iova >= this.#endIova) return -ERRNO.ENOMEM;
+    const memory = this.memory;
+    let table = this.#rootOf(iova);
+    for (let level = this.topLevel; level > LAST_LEVEL; level--) {
+      counters.levels++;
+      const entry = table + ((iova / (this.#spans[level] as number)) & this.#mask) * 8;
+      let lo = memory.load64(entry);
+      let hi = memory.hi;
+      if ((lo | hi) === 0) {
+        const fresh = this.#allocTable();
+        if (fresh < 0) return -ERRNO.ENOMEM;
+        if (this.#linkTable(entry, fresh)) {
+          table = fresh;
+          continue;
+        }
+        this.release(fresh, this.#tableBytes);
+        lo = memory.load64(entry);
+        hi = memory.hi;
+      }
+      table = this.#address(lo, hi);
+    }
+    counters.levels++;
+    const index = (iova / pgsize) & this.#mask;
+    const entry = table + index * 8;
+    const n = Math.min(pgcount, this.#mask + 1 - index);
+    if (firstUsed(memory, entry, n) < n && this.#holdsLeaf(entry, n)) {
+      this.raise('map: a leaf is in the way');
+      return -ERRNO.EEXIST;
+    }
+    const run = this.#run;
+    run.field = paddr / this.#divisor;
+    run.lo = this.#leaves[prot & (PROTS - 1)] as number;
+    storeFields(memory, entry, n, run);
+    counters.stores += n;
+    this.mapped = n * pgsize;
+    return 0;
+  }
+
+  unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
+    const counters = this.counters;
+    counters.formatCalls++;
+    if (pgsize !== this.pgsizeBitmap || pgcount === 0) {
+      this.raise('unmap: page size is not configured, or no pages');
+      return 0;
+    }
+    const table = this.#leafTable(iova);
+    counters.levels += this.#visited;
+    if (table < 0) {
+      this.raise('unmap: nothing is mapped');
+      return 0;
+    }
+    const index = (iova / pgsize) & this.#mask;
+    const entry = table + index * 8;
+    const n = Math.min(pgcount, this.#mask + 1 - index);
+    const done = firstEmpty(this.memory, entry, n);
+    if (done < n) this.raise('unmap: nothing is mapped');
+    clearEntries(this.memory, entry, done);
+    counters.stores += done;
+    this.addPages(gather, iova, pgsize, done);
+    return done * pgsize;
+  }
+
+  iovaToPhys(iova: number): number {
+    const counters = this.counters;
+    counters.walks++;
+    const table = this.#leafTable(iova);
+    counters.walkLevels += this.#visited;
+    if (table < 0) return 0;
+    const granule = this.pgsizeBitmap;
+    const lo = this.memory.load64(table + ((iova / granule) & this.#mask) * 8);
+    const hi = this.memory.hi;
+    return (lo | hi) === 0 ? 0 : this.#address(lo, hi) + (iova & (granule - 1));
+  }
+
+  iovaToPhys64(iova: U64): U64 {
+    // What a double rounds here lies far above what the top tables cover.
+    return u64Of(this.iovaToPhys((iova.hi >>> 0) * TWO32 + (iova.lo >>> 0)));
+  }
+
+  free(): void {
+    this.flushAll();
+    for (const root of this.roots) {
+      this.#freeBelow(this.topLevel, root);
+      this.frames.free(root, this.#tableBytes);
+    }
+  }
+
+  #rootOf(iova: number): number {
+    const root = (iova / (this.#spans[this.topLevel + 1] as number)) | 0;
+    return this.roots[root] as number;
+  }
+
+  /** The table of pages that translates an IOVA, -1 without one; leaves the number of levels visited in `#visited`. */
+  #leafTable(iova: number): number {
+    this.#visited = 0;
+    if (iova >= this.#endIova) return -1;
+    const memory = this.memory;
+    let table = this.#rootOf(iova);
+    for (let level = this.topLevel; level > LAST_LEVEL; level--) {
+      this.#visited++;
+      const entry = table + ((iova / (this.#spans[level] as number)) & this.#mask) * 8;
+      const lo = memory.load64(entry);
+      const hi = memory.hi;
+      if ((lo | hi) === 0) return -1;
+      table = this.#address(lo, hi);
+    }
+    this.#visited++;
+    return table;
+  }
+
+  /** True when one of `n` entries is valid; what a foreign hand left there otherwise is overwritten, as the kernel does. */
+  #holdsLeaf(entry: number, n: number): boolean {
+    for (let i = 0; i < n; i++)
+      if ((this.memory.load64(entry + i * 8) & DART_VALID) !== 0) return true;
+    return false;
+  }
+
+  /** A zeroed table below the top; -1 without a frame. */
+  #allocTable(): number {
+    const table = this.frames.alloc(this.#tableBytes);
+    if (table < 0) return -1;
+    if (this.#address(this.#lo(table), this.#hi(table)) !== table) {
+      this.frames.free(table, this.#tableBytes);
+      throw new TableAddressError({ pa: table });
+    }
+    this.allocated();
+    zeroWords(this.memory, table, this.#tableBytes);
+    return table;
+  }
+
+  /** Makes an empty entry point to a table; false when another CPU was faster. */
+  #linkTable(entry: number, table: number): boolean {
+    const lo = this.#lo(table) | DART_VALID;
+    if (!this.memory.cas64(entry, 0, 0, lo, this.#hi(table))) return false;
+    this.counters.stores++;
+    return true;
+  }
+
+  #freeBelow(level: number, table: number): void {
+    if (level === LAST_LEVEL) return;
+    const memory = this.memory;
+    const entries = this.#mask + 1;
+    for (let i = 0; i < entries; i++) {
+      i += firstUsed(memory, table + i * 8, entries - i);
+      if (i === entries) return;
+      const lo = memory.load64(table + i * 8);
+      const below = this.#address(lo, memory.hi);
+      this.#freeBelow(level - 1, below);
+      this.release(below, this.#tableBytes);
+    }
+  }
+
+  #lo(pa: number): number {
+    return (pa / this.#divisor) & this.#maskLo;
+  }
+
+  #hi(pa: number): number {
+    return (pa / this.#divisor / TWO32) & this.#maskHi;
+  }
+
+  /** The address in an entry. */
+  #address(lo: number, hi: number): number {
+    return ((hi & this.#maskHi) * TWO32 + ((lo & this.#maskLo) >>> 0)) * this.#divisor;
+  }
+}
+
+/**
+ * A frame for a table whose address no entry can hold, where the kernel would write to other memory; code `TABLE_ADDRESS`. The frame
+ * was given back.
+ * @example try { table.mapPages(0, 0, 0x1000, 1, 3); } catch (e) { (e as TableAddressError).operands.pa; }
+ */
+export class TableAddressError extends IommuError<{ pa: number }> {
+  override readonly name = 'TableAddressError';
+  constructor(operands: { pa: number }) {
+    super(
+      'TABLE_ADDRESS',
+      operands,
+      `no entry can hold the address ${hex(operands.pa)} of a table`,
+      'Let frames come from lower memory; appleDart2 needs them aligned to 16 KiB',
+    );
+  }
+}
