@@ -1,0 +1,411 @@
+import { u64 } from '@iommukit/bits';
+import { ERRNO } from '@iommukit/platform';
+import { IotlbGather } from '../iotlb-gather.ts';
+import { clearEntries, firstUsed } from '../lpae/table-words.lanes.ts';
+import type { PageTable } from '../page-table.ts';
+import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
+import { type GenericConfig, GenericTableError } from './generic-config.ts';
+import type { GenericEntries, GenericGeometry, HasFeature } from './generic-entries.ts';
+import { endOfLeaves, type LeafWords, storeLeafWords } from './generic-leaf-words.lanes.ts';
+import { FIRST, GenericLookups, LAST, wraps } from './generic-lookups.lanes.ts';
+import { PageSizes } from './generic-page-sizes.lanes.ts';
+import { EADDRINUSE, EMPTY, LEAF, lowBits, PROTS, TABLE } from './generic-tables.lanes.ts';
+
+export type { ReadDirtyOptions } from './generic-lookups.lanes.ts';
+
+const TWO32 = 0x1_0000_0000;
+const CPU_PAGE = 4096;
+const DIRECTIONS = IOMMU_READ + IOMMU_WRITE;
+
+/**
+ * A page table of the generic family in physical memory (`drivers/iommu/generic_pt/iommu_pt.h`): the algorithm, for whichever format
+ * it is given. Levels count up from 0, the level of leaves only. Nothing but the top table's address and level is remembered.
+ * Made by `createPageTable`.
+ *
+ * `map`, `unmap`, `readAndClearDirty`, `setDirty` are the kernel's calls; `mapPages`, `unmapPages` the common contract over them.
+ * Addresses are exact where they are aligned to 2 KiB.
+ * @example table.map(0x20_0000, 0x4000_0000, 0x20_1000, IOMMU_READ + IOMMU_WRITE); // 0: a page of 2 MiB and one of 4 KiB
+ */
+export class GenericPageTable<H> extends GenericLookups<H> implements PageTable {
+  mapped = 0;
+  readonly #sizes: PageSizes;
+  readonly #words: LeafWords = { word: 0, step: 0, lo: 0, hi: 0, fieldLo: 0, fieldHi: 0 };
+  readonly #attrLo = new Int32Array(PROTS);
+  readonly #attrHi = new Int32Array(PROTS);
+  /** Why a `prot` is refused, by `prot`; 0: it is not. */
+  readonly #attrErrno = new Int32Array(PROTS);
+  readonly #endPaddr: number;
+  /** A call of one CPU page takes the short way: there is nothing to choose, and nothing to clean. */
+  readonly #shortWay: boolean;
+  /** What tables that gave way to a page leave to invalidate, within one map. */
+  readonly #replaced = new IotlbGather();
+
+  // The range of the call that runs, and what it did so far.
+  #table = 0;
+  #unmapped = 0;
+  #leafLevels = 0;
+  #tableLevels = 0;
+  #unlinked: number[] = [];
+
+  constructor(
+    entries: GenericEntries<H>,
+    config: GenericConfig,
+    geometry: GenericGeometry,
+    has: HasFeature,
+  ) {
+    super(entries, config, geometry, has);
+    const sme = config.smeMeMask ?? 0;
+    const encryption = typeof sme === 'number' ? u64(sme, sme / TWO32) : sme;
+    for (let prot = 0; prot < PROTS; prot++) {
+      const leaf = entries.leafAttributes(prot, has, encryption);
+      if (typeof leaf === 'number') this.#attrErrno[prot] = leaf;
+      else {
+        this.#attrLo[prot] = leaf.lo;
+        this.#attrHi[prot] = leaf.hi;
+      }
+    }
+    this.#endPaddr = 2 ** this.maxOaszLg2;
+    this.#words.fieldLo = this.fieldLo;
+    this.#words.fieldHi = this.fieldHi;
+    this.#sizes = new PageSizes(this.pgsizeBitmap, entries);
+    this.#shortWay = this.granule === CPU_PAGE && !this.incoherent && this.#sizes.has(CPU_PAGE);
+  }
+
+  /**
+   * Maps [iova, iova + length) to `paddr` on, each step with the largest page that fits, and returns 0 or a negative errno; the bytes
+   * done stand in `mapped`, also after a failure. -EINVAL: neither READ nor WRITE (a warning), or no length, or the device cannot see a
+   * new table; -ERANGE: outside the address sizes; -EOVERFLOW: past 2^64; -ENXIO: no page is that small; -EADDRINUSE: something
+   * is mapped there; -ENOMEM. Throws {@link GenericTableError} for a length that is no multiple of the smallest page.
+   */
+  map(iova: number, paddr: number, length: number, prot: number): number {
+    const counters = this.counters;
+    counters.formatCalls++;
+    this.mapped = 0;
+    if ((prot & DIRECTIONS) === 0) {
+      this.raise('map: neither read nor write');
+      return -ERRNO.EINVAL;
+    }
+    if (paddr >= this.#endPaddr) return -ERRNO.ERANGE;
+    const refused = this.#attrErrno[prot & (PROTS - 1)] as number;
+    if (refused !== 0) return refused;
+    if (length === 0) return -ERRNO.EINVAL;
+    if (wraps(iova, length)) return -ERRNO.EOVERFLOW;
+    if (length === CPU_PAGE && this.#shortWay && ((iova | paddr) & (CPU_PAGE - 1)) === 0)
+      return this.#mapPage(iova, paddr, prot & (PROTS - 1));
+    const sizes = this.#sizes;
+    const lg2 = sizes.best(iova, paddr, length);
+    if (lg2 < 0) return -ERRNO.ENXIO;
+    const end = iova + length;
+    if (!this.dynamicTop && !this.translates(iova, end)) return -ERRNO.ERANGE;
+    if (lowBits(length, sizes.smallest) !== 0)
+      throw new GenericTableError({ length, granule: sizes.smallest });
+    if (this.dynamicTop) {
+      const errno = this.grow(iova, end, sizes.levelOf(lg2));
+      if (errno !== 0) return errno;
+    }
+    const words = this.#words;
+    const attrLo = this.#attrLo[prot & (PROTS - 1)] as number;
+    const attrHi = this.#attrHi[prot & (PROTS - 1)] as number;
+    let errno = 0;
+    for (let done = 0, size = lg2; done < length && errno === 0; ) {
+      const at = iova + done;
+      const level = sizes.levelOf(size);
+      errno = this.#descend(at, level);
+      if (errno !== 0) break;
+      const table = this.#table;
+      const mask = level === this.topLevel ? this.topMask : (this.masks[level] as number);
+      const span = this.spans[level] as number;
+      let index = (at / span) & mask;
+      // The next page may be of another size and still stand in this table.
+      for (;;) {
+        words.lo = attrLo | sizes.leafLo(size);
+        words.hi = attrHi | sizes.leafHi(size);
+        const bytes = sizes.bytesOf(size);
+        const n = sizes.count(iova + done, paddr + done, length - done, size);
+        const items = bytes / span;
+        const fitting = Math.min(n, (mask + 1 - index) / items);
+        words.word = (paddr + done) * this.scale;
+        words.step = bytes * this.scale;
+        const stored = this.#store(level, table + index * 8, iova + done, fitting, items);
+        errno = stored < fitting ? -EADDRINUSE : 0;
+        if (this.incoherent) this.clean(table + index * 8, stored * items * 8);
+        done += stored * bytes;
+        index += stored * items;
+        if (errno !== 0 || done >= length) break;
+        size = sizes.best(iova + done, paddr + done, length - done);
+        if (index > mask || sizes.levelOf(size) !== level) break;
+      }
+      this.mapped = done;
+    }
+    if (this.#replaced.freelist.length > 0) this.syncGather(this.#replaced);
+    return errno;
+  }
+
+  /**
+   * Unmaps whole pages from `iova` on until `length` bytes or a hole, and returns the bytes cleared, more than asked when the range
+   * ends inside a page; 0 when it starts inside one. What was cleared, also nothing, is added to the gather unless that is queued;
+   * tables that the range covers wait in its freelist.
+   */
+  unmap(iova: number, length: number, gather: IotlbGather): number {
+    this.counters.formatCalls++;
+    if (!this.setRange(iova, length)) return 0;
+    this.#unmapped = 0;
+    this.#leafLevels = 0;
+    this.#tableLevels = 0;
+    this.#clearTable(this.topLevel, this.top, FIRST | LAST);
+    const unlinked = this.#unlinked;
+    if (unlinked.length > 0) this.takeBack(unlinked);
+    this.#gatherRange(gather, iova, this.#unmapped);
+    if (unlinked.length > 0) this.#gatherTables(gather);
+    return this.#unmapped;
+  }
+
+  mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
+    this.mapped = 0;
+    if (!this.#sizes.has(pgsize)) return -ERRNO.EINVAL;
+    return pgcount === 0 ? 0 : this.map(iova, paddr, pgsize * pgcount, prot);
+  }
+
+  /** As `unmap`; without a gather everything is invalidated at once. */
+  unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
+    if (!this.#sizes.has(pgsize)) return 0;
+    if (gather !== null) return this.unmap(iova, pgsize * pgcount, gather);
+    const own = new IotlbGather();
+    const unmapped = this.unmap(iova, pgsize * pgcount, own);
+    this.syncGather(own);
+    return unmapped;
+  }
+
+  /** Maps one page of the CPU's size (the single-page path of `map_range`). */
+  #mapPage(iova: number, paddr: number, prot: number): number {
+    if (this.dynamicTop) {
+      const grown = this.grow(iova, iova + CPU_PAGE, 0);
+      if (grown !== 0) return grown;
+    } else if (!this.covers(iova)) return -ERRNO.ERANGE;
+    const memory = this.memory;
+    const errno = this.#descend(iova, 0);
+    if (errno !== 0) return errno;
+    const table = this.#table;
+    const mask = this.topLevel === 0 ? this.topMask : (this.masks[0] as number);
+    const entry = table + ((iova / CPU_PAGE) & mask) * 8;
+    const old = memory.load64(entry);
+    if (this.kindOf(0, old, memory.hi) !== EMPTY) return -EADDRINUSE;
+    const word = paddr * this.scale;
+    memory.store64(
+      entry,
+      (word & this.fieldLo) | (this.#attrLo[prot] as number) | this.#sizes.leafLo(12),
+      ((word / TWO32) & this.fieldHi) | (this.#attrHi[prot] as number) | this.#sizes.leafHi(12),
+    );
+    this.counters.stores++;
+    this.mapped = CPU_PAGE;
+    return 0;
+  }
+
+  /** Finds the table of `level` that holds an IOVA, made if need be, for `#table`: 0 or a negative errno. */
+  #descend(iova: number, level: number): number {
+    const { memory, kinds, inverses, masks, readLo, readHi, unscale, topLevel } = this;
+    this.counters.levels += topLevel - level + 1;
+    this.#table = this.top;
+    if (this.incoherent || unscale !== 1) return this.#makeWay(iova, level, topLevel);
+    const inBlock = memory.blockBytes - 1;
+    let mask = this.topMask;
+    let atLo = this.top | 0;
+    let atHi = (this.top / TWO32) | 0;
+    for (let at = topLevel; at > level; at--) {
+      const entryLo = atLo | (((iova * (inverses[at] as number)) & mask) << 3);
+      const block = memory.block(entryLo, atHi);
+      if (block === undefined) {
+        this.#table = atHi * TWO32 + (atLo >>> 0);
+        return this.#makeWay(iova, level, at);
+      }
+      const k = (entryLo & inBlock) >>> 2;
+      const lo = (block[k] as number) | 0;
+      if (kinds[(at << 12) | (lo & 0xfff)] !== TABLE) {
+        this.#table = atHi * TWO32 + (atLo >>> 0);
+        return this.#makeWay(iova, level, at);
+      }
+      atHi = (block[k + 1] as number) & readHi;
+      atLo = lo & readLo;
+      mask = masks[at - 1] as number;
+    }
+    this.#table = atHi * TWO32 + (atLo >>> 0);
+    return 0;
+  }
+
+  /** Goes on from `#table`, a table of level `from`, with everything that may be missing or marked on the way. */
+  #makeWay(iova: number, level: number, from: number): number {
+    let table = this.#table;
+    for (let at = from; at > level; at--) {
+      const mask = at === this.topLevel ? this.topMask : (this.masks[at] as number);
+      table = this.tableBelow(at, table + ((iova / (this.spans[at] as number)) & mask) * 8);
+      if (table < 0) return table;
+    }
+    this.#table = table;
+    return 0;
+  }
+
+  /** Stores up to `pages` leaves and returns how many; fewer where a leaf is in the way, also one below a table. */
+  #store(level: number, entry: number, iova: number, pages: number, items: number): number {
+    const memory = this.memory;
+    const words = this.#words;
+    const span = this.spans[level] as number;
+    for (let done = 0; done < pages; ) {
+      const at = entry + done * items * 8;
+      const free = firstUsed(memory, at, (pages - done) * items);
+      const whole = items === 1 ? free : Math.floor(free / items);
+      if (whole === 0) {
+        if (!this.#vacate(level, at, iova + done * items * span, items)) return done;
+        continue;
+      }
+      storeLeafWords(memory, at, whole, items, words);
+      this.counters.stores += whole * items;
+      words.word += whole * words.step;
+      done += whole;
+    }
+    return pages;
+  }
+
+  /** Empties the entries of one page to come: tables without a leaf go, one by one; false at a leaf. */
+  #vacate(level: number, entry: number, iova: number, items: number): boolean {
+    const memory = this.memory;
+    const span = this.spans[level] as number;
+    for (let i = 0; i < items; i++) {
+      const at = entry + i * 8;
+      const lo = memory.load64(at);
+      const hi = memory.hi;
+      const kind = this.kindOf(level, lo, hi);
+      if (kind === LEAF) return false;
+      if (kind === EMPTY) {
+        // Only a foreign hand leaves an entry that is neither present nor zero.
+        if ((lo | hi) !== 0) memory.store64(at, 0, 0);
+        continue;
+      }
+      const below = this.address(lo, hi);
+      this.#leafLevels = 0;
+      this.#tableLevels = 1 << level;
+      if (!this.#collectEmpty(level - 1, below)) {
+        this.#unlinked = [];
+        return false;
+      }
+      this.#unlinked.push(below);
+      memory.store64(at, 0, 0);
+      this.counters.stores++;
+      if (this.incoherent) this.clean(at, 8);
+      this.takeBack(this.#unlinked);
+      this.#gatherRange(this.#replaced, iova + i * span, span);
+      this.#gatherTables(this.#replaced);
+    }
+    return true;
+  }
+
+  /** Lists the tables below a table; false when there is a leaf among them. */
+  #collectEmpty(level: number, table: number): boolean {
+    const memory = this.memory;
+    const entries = (this.masks[level] as number) + 1;
+    for (let i = firstUsed(memory, table, entries); i < entries; ) {
+      const lo = memory.load64(table + i * 8);
+      const hi = memory.hi;
+      const kind = this.kindOf(level, lo, hi);
+      if (kind === LEAF) return false;
+      if (kind === TABLE) {
+        const below = this.address(lo, hi);
+        this.#unlinked.push(below);
+        this.#tableLevels |= 1 << level;
+        if (!this.#collectEmpty(level - 1, below)) return false;
+      }
+      i++;
+      i += firstUsed(memory, table + i * 8, entries - i);
+    }
+    return true;
+  }
+
+  /** Clears what the range covers of a table; false when it came to a hole. */
+  #clearTable(level: number, table: number, part: number): boolean {
+    const memory = this.memory;
+    const span = this.spans[level] as number;
+    const mask = level === this.topLevel ? this.topMask : (this.masks[level] as number);
+    const first = (part & FIRST) !== 0 ? (this.start / span) & mask : 0;
+    const last = (part & LAST) !== 0 ? (this.last / span) & mask : mask;
+    const single = (this.contLo | this.contHi) === 0;
+    let clearedFrom = -1;
+    let clearedEnd = 0;
+    let leaves = 0;
+    let whole = true;
+    this.counters.levels++;
+    for (let i = first; i <= last; ) {
+      let lo = memory.load64(table + i * 8);
+      let hi = memory.hi;
+      const kind = this.kindOf(level, lo, hi);
+      if (kind === EMPTY) {
+        whole = false;
+        break;
+      }
+      const from = i;
+      if (kind === TABLE) {
+        const edge = (i === first ? part & FIRST : 0) | (i === last ? part & LAST : 0);
+        const below = this.address(lo, hi);
+        if (!this.#clearTable(level - 1, below, edge)) {
+          whole = false;
+          break;
+        }
+        i++;
+        if (!this.#covers(span, edge)) continue;
+        this.#unlinked.push(below);
+        this.#tableLevels |= 1 << level;
+        memory.store64(table + from * 8, 0, 0);
+        this.counters.stores++;
+      } else {
+        if (i === first && (part & FIRST) !== 0) {
+          const size = this.spanItems(lo, hi, span) * span;
+          if (lowBits(this.start, size) !== 0) {
+            whole = false;
+            break;
+          }
+        }
+        const page = single && last - i >= 4 ? memory.lanes(table) : undefined;
+        if (page !== undefined)
+          i = endOfLeaves(page, this.levelKinds[level] as Uint8Array, LEAF, i, last);
+        else
+          do {
+            i += this.spanItems(lo, hi, span);
+            if (i > last) break;
+            lo = memory.load64(table + i * 8);
+            hi = memory.hi;
+          } while (this.kindOf(level, lo, hi) === LEAF);
+        clearEntries(memory, table + from * 8, i - from);
+        this.counters.stores += i - from;
+        this.#leafLevels |= 1 << level;
+        leaves += i - from;
+      }
+      if (clearedFrom < 0) clearedFrom = from;
+      clearedEnd = i;
+    }
+    this.#unmapped += leaves * span;
+    if (this.incoherent && clearedFrom >= 0)
+      this.clean(table + clearedFrom * 8, (clearedEnd - clearedFrom) * 8);
+    return whole;
+  }
+
+  /** True when the range holds all of an entry's span, `edge` telling which of its ends lie in it. */
+  #covers(span: number, edge: number): boolean {
+    if ((edge & FIRST) !== 0 && lowBits(this.start, span) !== 0) return false;
+    return (edge & LAST) === 0 || lowBits(this.end, span) === 0;
+  }
+
+  #gatherRange(gather: IotlbGather, iova: number, bytes: number): void {
+    if (!gather.queued) {
+      if (this.noGaps && gather.isDisjoint(iova, bytes)) this.syncGather(gather);
+      gather.addRange(iova, bytes);
+    }
+    if (!this.detailed) return;
+    gather.leafLevels |= this.#leafLevels;
+    gather.tableLevels |= this.#tableLevels;
+  }
+
+  /** Hands the unlinked tables to a gather, before those that wait there. */
+  #gatherTables(gather: IotlbGather): void {
+    const waiting = gather.freelist;
+    gather.freelist = waiting.length === 0 ? this.#unlinked : this.#unlinked.concat(waiting);
+    this.#unlinked = [];
+  }
+}
