@@ -22,6 +22,10 @@ export const PROT_AND_GATHER = [
 ];
 
 const protAndGather = { '@iommukit/io-pgtable': PROT_AND_GATHER };
+/** The core splits ranges by the rule that range calls of a page table follow too: it stands once, in the lower package. */
+const protGatherAndPageRun = {
+  '@iommukit/io-pgtable': [...PROT_AND_GATHER, 'PageRun', 'isMultiple'],
+};
 const kit = (...names) => names.map((name) => `@iommukit/${name}`);
 
 /**
@@ -41,7 +45,7 @@ export const LAYERS = {
   '@iommukit/iommu-core': {
     pure: true,
     may: kit('bits', 'platform', 'io-pgtable'),
-    only: protAndGather,
+    only: protGatherAndPageRun,
   },
   '@iommukit/smmu-v3-model': { pure: true, may: kit('bits', 'platform', 'arm-arch') },
   '@iommukit/smmu-v3-driver': {

@@ -1,6 +1,6 @@
-import { IOMMU_READ, IOMMU_WRITE, IotlbGather } from '@iommukit/io-pgtable';
+import { IOMMU_READ, IOMMU_WRITE, IotlbGather, PageRun } from '@iommukit/io-pgtable';
 import { TraceChannel } from '@iommukit/platform';
-import { CORE_PROFILES, type DomainOps, IommuCore, IommuDomain, PageRun } from '../src/index.ts';
+import { CORE_PROFILES, type DomainOps, IommuCore, IommuDomain } from '../src/index.ts';
 
 const PAGES = 4096;
 const SIZE = 4096;

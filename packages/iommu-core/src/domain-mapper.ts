@@ -1,10 +1,9 @@
 import { hex, IommuError } from '@iommukit/bits';
-import { IotlbGather } from '@iommukit/io-pgtable';
+import { IotlbGather, isMultiple, PageRun } from '@iommukit/io-pgtable';
 import { ERRNO, type TraceChannel } from '@iommukit/platform';
 import type { CoreEvent } from './core-event.ts';
 import type { CoreProfile } from './core-profile.ts';
 import type { DomainType, IommuDomain } from './domain.ts';
-import { isMultiple, PageRun } from './page-run.ts';
 
 /**
  * One physically contiguous piece of a scatter-gather list; bytes.

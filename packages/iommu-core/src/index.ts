@@ -7,6 +7,5 @@ export { DriverProgressError, type SgRun } from './domain-mapper.ts';
 export type { DomainOps, IommuOps } from './driver-ops.ts';
 export { IommuGroup } from './group.ts';
 export { CoreStateError, type DefaultDomainType, IommuCore } from './iommu-core.ts';
-export { PageRun, PageSizeError } from './page-run.ts';
 export type { ReservedRegion } from './reserved-region.ts';
 export { insertResvRegion, resvRegionLine } from './resv-regions.ts';

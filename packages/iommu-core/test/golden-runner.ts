@@ -1,4 +1,4 @@
-import { IotlbGather } from '@iommukit/io-pgtable';
+import { IotlbGather, PageRun } from '@iommukit/io-pgtable';
 import { TraceChannel } from '@iommukit/platform';
 import {
   CORE_PROFILES,
@@ -7,7 +7,6 @@ import {
   IommuDevice,
   IommuDomain,
   insertResvRegion,
-  PageRun,
   type ReservedRegion,
   resvRegionLine,
 } from '../src/index.ts';

@@ -9,8 +9,6 @@ it('exports exactly these names', async () => {
     'IommuDevice',
     'IommuDomain',
     'IommuGroup',
-    'PageRun',
-    'PageSizeError',
     'insertResvRegion',
     'resvRegionLine',
   ]);

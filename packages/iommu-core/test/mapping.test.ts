@@ -1,5 +1,5 @@
 import { fromBigInt, u64 } from '@iommukit/bits';
-import { IotlbGather } from '@iommukit/io-pgtable';
+import { IotlbGather, PageRun } from '@iommukit/io-pgtable';
 import { TraceChannel } from '@iommukit/platform';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -10,7 +10,6 @@ import {
   IommuDomain,
   insertResvRegion,
   type KernelVersion,
-  PageRun,
   type ReservedRegion,
   resvRegionLine,
 } from '../src/index.ts';
