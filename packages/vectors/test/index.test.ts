@@ -1,0 +1,75 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { VECTOR_FILES } from '../src/index.ts';
+
+const root = new URL('../', import.meta.url);
+const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');
+
+interface Header {
+  readonly kind: string;
+  readonly name: string;
+  readonly description: string;
+  readonly origin?: string;
+  readonly ops?: readonly object[];
+  readonly cases?: readonly object[];
+}
+
+test('the exported names', async () => {
+  expect(Object.keys(await import('../src/index.ts')).sort()).toEqual(['VECTOR_FILES']);
+});
+
+test('the index names every file', () => {
+  const there = readdirSync(new URL('data/golden/', root)).filter((name) => name.endsWith('.json'));
+  expect(VECTOR_FILES.map(({ path }) => path)).toEqual(
+    there.sort().map((name) => `data/golden/${name}`),
+  );
+  expect(VECTOR_FILES).toHaveLength(45);
+});
+
+test.each(VECTOR_FILES)('$path holds what the index says', ({ path, kind, name, operations }) => {
+  const text = read(path);
+  const file = JSON.parse(text) as Header;
+  const rows = file.ops ?? file.cases ?? [];
+  expect([file.kind, file.name, rows.length]).toEqual([kind, name, operations]);
+  expect(file.description).not.toBe('');
+  expect(file.origin, 'recorded from the kernel').toBeUndefined();
+  // One operation a line, between the header's line and the closing one.
+  const lines = text.split('\n');
+  expect(lines).toHaveLength(rows.length + 3);
+  expect(JSON.parse((lines[1] ?? '').replace(/,$/, ''))).toEqual(rows[0]);
+});
+
+test('the documentation lists every file with its number of operations', () => {
+  const table = [...read('data/golden/README.md').matchAll(/^\| `(\w+)\.json` \| (\d+) \|/gm)];
+  const listed = new Map(table.map(([, name, count]) => [name, Number(count)]));
+  expect(listed).toEqual(new Map(VECTOR_FILES.map(({ name, operations }) => [name, operations])));
+  expect(VECTOR_FILES.reduce((sum, { operations }) => sum + operations, 0)).toBe(24_506 + 6_535);
+});
+
+interface Schema {
+  readonly properties: {
+    readonly kind: { readonly const: string };
+    readonly ops?: { readonly items: { readonly oneOf: readonly Operation[] } };
+  };
+}
+
+interface Operation {
+  readonly properties: Readonly<Record<string, { readonly const?: string }>>;
+  readonly required: readonly string[];
+}
+
+test.each([...new Set(VECTOR_FILES.map(({ kind }) => kind))])('the schema of %s', (kind) => {
+  const { properties } = JSON.parse(read(`data/golden/schema/${kind}.schema.json`)) as Schema;
+  expect(properties.kind.const).toBe(kind);
+  const shapes = properties.ops?.items.oneOf ?? [];
+  let operations = 0;
+  for (const { path } of VECTOR_FILES.filter((file) => file.kind === kind))
+    for (const op of (JSON.parse(read(path)) as Header).ops ?? []) {
+      operations++;
+      const { op: name } = op as { readonly op: string };
+      const shape = shapes.find(({ properties: { op: own } }) => own?.const === name);
+      expect(Object.keys(shape?.properties ?? {})).toEqual(expect.arrayContaining(Object.keys(op)));
+      for (const key of shape?.required ?? []) expect(op).toHaveProperty(key);
+    }
+  expect(operations > 0).toBe(!kind.endsWith('-cfg-matrix'));
+});
