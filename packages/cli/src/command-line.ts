@@ -10,6 +10,7 @@ import {
 import { Command, CommanderError, Option } from 'commander';
 import { progressBar } from './progress.ts';
 import { renderReplay } from './render-replay.ts';
+import { addVectorsCommand } from './vectors-command.ts';
 
 /**
  * Where a command writes; `isTerminal` of stderr decides about progress.
@@ -56,6 +57,9 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
     .action((name: string, flags: ReplayFlags) => {
       exitCode = replay(name, flags, streams);
     });
+  addVectorsCommand(program, streams, (code) => {
+    exitCode = code;
+  });
   try {
     if (args.length === 0) {
       streams.out(program.helpInformation());

@@ -6,11 +6,14 @@ export interface Progress {
   readonly stop: () => void;
 }
 
-/** A bar for a terminal; otherwise one that prints nothing. */
-export function progressBar(onTerminal: boolean): Progress {
+/** A bar for a terminal, which counts `units`; otherwise one that prints nothing. */
+export function progressBar(
+  onTerminal: boolean,
+  units: 'operations' | 'files' = 'operations',
+): Progress {
   if (!onTerminal) return { update: () => {}, stop: () => {} };
   const bar = new SingleBar({
-    format: '{bar} {percentage}% {value}/{total} operations',
+    format: `{bar} {percentage}% {value}/{total} ${units}`,
     stream: process.stderr,
     clearOnComplete: true,
     hideCursor: true,

@@ -1,3 +1,17 @@
+export {
+  iovaPathology,
+  PATHOLOGY_SIZES,
+  type PathologyCost,
+  type PathologyReport,
+  type PathologyRow,
+  type PathologySize,
+} from './iova/pathology.ts';
+export {
+  type MakeProbed,
+  type ProbedAllocator,
+  type ProbeReport,
+  replayIovaProbes,
+} from './iova/probe-replay.ts';
 export { type KernelProfile, kernelProfile, UnknownKernel } from './kernel-profile.ts';
 export {
   Machine,
@@ -10,3 +24,7 @@ export type { CheckName, CheckResult, Reason } from './replay/check-tally.ts';
 export { type ReplayOptions, type ReplayReport, replayCapture } from './replay/replay.ts';
 export { shippedCapture, shippedCaptures } from './shipped-capture.ts';
 export { type StreamLeaf, type StreamTableLocation, streamLeaves } from './stream-leaves.ts';
+export { runVectorFile, type VectorReport } from './vectors/run-vectors.ts';
+export type { VectorMismatch } from './vectors/vector-tally.ts';
+export { VectorError } from './vectors/vector-values.lanes.ts';
+export { type WriteOptions, writableVectors, writeVectors } from './vectors/write-vectors.ts';

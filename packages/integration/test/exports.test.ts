@@ -5,11 +5,18 @@ test('the exported names', async () => {
     'MEMORY_OF_CAPTURES',
     'Machine',
     'MachineError',
+    'PATHOLOGY_SIZES',
     'UnknownKernel',
+    'VectorError',
+    'iovaPathology',
     'kernelProfile',
     'replayCapture',
+    'replayIovaProbes',
+    'runVectorFile',
     'shippedCapture',
     'shippedCaptures',
     'streamLeaves',
+    'writableVectors',
+    'writeVectors',
   ]);
 });

@@ -1,0 +1,270 @@
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { VECTOR_FILES } from '@iommukit/vectors';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { runCommandLine } from '../src/index.ts';
+
+const golden = fileURLToPath(
+  new URL('../data/golden/', import.meta.resolve('@iommukit/vectors')),
+).replace(/\/$/, '');
+const limits = join(golden, 'iova_limits.json');
+
+let dir = '';
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'vectors-'));
+});
+afterEach(() => rmSync(dir, { recursive: true }));
+
+async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  let [out, err] = ['', ''];
+  const code = await runCommandLine(['vectors', ...args], {
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    isTerminal: false,
+  });
+  return { code, out, err };
+}
+
+function put(name: string, content: string | Uint8Array): string {
+  const path = join(dir, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+/** The recording with the result of operation 0 (an allocation of 4 pages) one bit off. */
+function wrong(): string {
+  const text = readFileSync(limits, 'utf8');
+  const changed = text.replace('"pfn":"0xffffffffc"', '"pfn":"0xffffffffd"');
+  expect(changed).not.toBe(text);
+  return put('wrong.json', changed);
+}
+
+describe('vectors check', () => {
+  test('of a file: a table with what was compared', async () => {
+    const { code, out, err } = await run('check', limits);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out).toMatch(/iova_limits\.json . iova . kernel . {8}604 . +[\d,]+ . {10}0 /);
+    expect(out).toMatch(/^ok: 1 files, 604 operations, [\d,]+ values compared, 0 mismatches$/m);
+  });
+
+  test('of the folder of recordings: all files, nothing differs', async () => {
+    const { code, out, err } = await run('check', golden, '--json');
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect(out.trimEnd().split('\n')).toHaveLength(1);
+    const report = JSON.parse(out) as { files: { file: string; operations: number }[] };
+    expect(report).toMatchObject({
+      ok: true,
+      summary: { files: 45, kernel: 45, operations: 31_041, mismatches: 0, unreadable: 0 },
+      unreadable: [],
+    });
+    expect(report.files.map(({ file, operations }) => [file, operations])).toEqual(
+      VECTOR_FILES.map(({ name, operations }) => [join(golden, `${name}.json`), operations]),
+    );
+  }, 60_000);
+
+  test('a mismatch: exit 1, with operation, expected and got', async () => {
+    const { code, out, err } = await run('check', wrong());
+    expect({ code, err }).toEqual({ code: 1, err: '' });
+    expect(out).toContain(
+      'wrong.json: operation 0, alloc_fast pfn: expected "0xffffffffd", got "0xffffffffc"',
+    );
+    expect(out).toMatch(/^NOT OK: 1 files, 604 operations, [\d,]+ values compared, 1 mismatches$/m);
+  });
+
+  test('--json of a mismatch', async () => {
+    const { code, out } = await run('check', '--json', wrong(), limits);
+    expect(code).toBe(1);
+    expect(JSON.parse(out)).toMatchObject({
+      ok: false,
+      summary: { files: 2, operations: 1208, mismatches: 1 },
+      files: [
+        {
+          kind: 'iova',
+          ok: false,
+          mismatches: 1,
+          first: {
+            operation: 0,
+            what: 'alloc_fast pfn',
+            expected: '0xffffffffd',
+            got: '0xffffffffc',
+          },
+        },
+        { kind: 'iova', ok: true, mismatches: 0 },
+      ],
+      skipped: 0,
+    });
+  });
+
+  test('an absent value is null in JSON', async () => {
+    const text = readFileSync(limits, 'utf8').replace(
+      '{"op":"alloc_fast",',
+      '{"op":"alloc_fast","warns":1,"extra":2,',
+    );
+    const { out } = await run('check', '--json', put('more.json', text));
+    const { files } = JSON.parse(out) as { files: { first: object }[] };
+    expect(files[0]?.first).toMatchObject({ operation: 0 });
+    expect(out).toContain('"expected":1,"got":0');
+    const extra = text.replace('"warns":1,', '');
+    const again = await run('check', '--json', put('extra.json', extra));
+    expect(again.out).toContain('"expected":2,"got":null');
+  });
+
+  test('gzip is read, whatever the name', async () => {
+    const packed = put('packed.json', gzipSync(readFileSync(limits)));
+    expect((await run('check', packed)).code).toBe(0);
+  });
+
+  test('of a folder: other files and folders are counted as skipped', async () => {
+    copyFileSync(limits, join(dir, 'a.json'));
+    put('README.md', 'text');
+    put('b.txt', 'text');
+    put('c.json.orig', 'text');
+    mkdirSync(join(dir, 'deep.json'));
+    const { code, out } = await run('check', dir);
+    expect(code).toBe(0);
+    expect(out).toContain('0 mismatches, 4 skipped');
+    expect(JSON.parse((await run('check', dir, '--json')).out)).toMatchObject({
+      ok: true,
+      skipped: 4,
+      summary: { files: 1, skipped: 4 },
+    });
+  });
+
+  test('of a folder with a kind that cannot be run: the others are still printed', async () => {
+    copyFileSync(limits, join(dir, 'b.json'));
+    const bad = put('a.json', '{"kind":"smmu-cmd","name":"x","cases":[]}\n');
+    const { code, out, err } = await run('check', dir);
+    expect(code).toBe(2);
+    expect(out).toMatch(/b\.json . iova/);
+    expect(out).toMatch(/^NOT OK: 1 files, .*, 1 files not read$/m);
+    expect(err).toMatch(/^\S+a\.json:1: kind: expected one of .*, got "smmu-cmd"\n$/);
+    const json = await run('check', dir, '--json');
+    expect(json.code).toBe(2);
+    expect(JSON.parse(json.out)).toMatchObject({
+      ok: false,
+      summary: { files: 1, unreadable: 1 },
+      unreadable: [{ file: bad, message: err.trimEnd() }],
+    });
+  });
+
+  test('a packed file with one object a line is read and named', async () => {
+    const lines = '{"header":{"format":1}}\n{"steps":[]}\n';
+    put('p.ndjson.gz', gzipSync(lines));
+    const { code, out, err } = await run('check', dir);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toMatch(/p\.ndjson\.gz:1: expected vectors of a known kind, got .*\n$/);
+  });
+
+  test('a folder with nothing to run is not ok', async () => {
+    put('notes.txt', 'text');
+    const { code, out, err } = await run('check', dir);
+    expect({ code, err }).toEqual({ code: 1, err: '' });
+    expect(out).toBe('NOT OK: 0 files, 0 operations, 0 values compared, 0 mismatches, 1 skipped\n');
+    expect(JSON.parse((await run('check', dir, '--json')).out)).toMatchObject({ ok: false });
+  });
+
+  const dirty = [
+    { name: 'empty', content: '', says: /:1: expected one complete JSON object/ },
+    { name: 'text', content: 'Hello, world\n', says: /:1: expected one complete JSON object/ },
+    {
+      name: 'binary',
+      content: Uint8Array.of(0, 255, 10, 13, 27),
+      says: /:\d: expected one complete/,
+    },
+    {
+      name: 'cut gzip',
+      content: gzipSync('{"kind":"iova"}').subarray(0, 20),
+      says: /expected complete gzip data/,
+    },
+    {
+      name: 'another project',
+      content: '{"name":"x","version":"1.0.0"}',
+      says: /:1: kind: expected one of/,
+    },
+    {
+      name: 'a cut recording',
+      content: readFileSync(limits, 'utf8').slice(0, 3000),
+      says: /:\d+: expected one complete/,
+    },
+  ];
+  test.each(dirty)('$name: exit 2 and one line', async ({ content, says }) => {
+    const { code, out, err } = await run('check', put('f.json', content));
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toMatch(says);
+    expect(err.trimEnd().split('\n')).toHaveLength(1);
+  });
+
+  const usage = [
+    { name: 'no file', args: ['check'], says: /missing required argument 'path'/ },
+    {
+      name: 'a file that is not there',
+      args: ['check', 'no-such.json'],
+      says: /no-such\.json: expected a readable file \(ENOENT\)/,
+    },
+    { name: 'an unknown option', args: ['check', 'x', '--fast'], says: /unknown option '--fast'/ },
+    { name: 'an unknown command', args: ['chek', 'x'], says: /unknown command 'chek'/ },
+    { name: 'nothing to write', args: ['write'], says: /missing required argument 'what'/ },
+    {
+      name: 'an unknown kind',
+      args: ['write', 'smmu-cmd'],
+      says: /expected one of iova, .*, got "smmu-cmd"/,
+    },
+    {
+      name: 'a seed that is none',
+      args: ['write', 'iova', '--seed', 'x'],
+      says: /Expected a whole number/,
+    },
+    {
+      name: 'no operations',
+      args: ['write', 'iova', '--operations', '0'],
+      says: /operations: expected an integer from 1 /,
+    },
+    {
+      name: 'a place that is none',
+      args: ['write', 'iova', '-o', '/no/such/place.json'],
+      says: /place\.json: expected a file to write to \(ENOENT\)/,
+    },
+  ];
+  test.each(usage)('$name: exit 2', async ({ args, says }) => {
+    const { code, out, err } = await run(...args);
+    expect({ code, out }).toEqual({ code: 2, out: '' });
+    expect(err).toMatch(says);
+    expect(err.trimEnd().split('\n').length).toBeLessThanOrEqual(2);
+  });
+});
+
+describe('vectors write', () => {
+  test('to stdout: deterministic, marked as ours', async () => {
+    const args = ['write', 'arm-64-lpae-s2', '--seed', '9', '--operations', '40'];
+    const { code, out, err } = await run(...args);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    expect((await run(...args)).out).toBe(out);
+    const file = JSON.parse(out) as { origin: string; ops: object[] };
+    expect(file.origin).toMatch(/^iommukit \d/);
+    expect(file.ops).toHaveLength(40);
+  });
+
+  test.each(['iova', 'io-pgtable', 'arm-64-lpae-s1'])(
+    '%s: what is written is accepted, as ours',
+    async (what) => {
+      for (const name of ['ours.json', 'ours.json.gz']) {
+        const path = join(dir, name);
+        expect(await run('write', what, '-o', path)).toEqual({ code: 0, out: '', err: '' });
+        const { code, out } = await run('check', path, '--json');
+        expect(code).toBe(0);
+        expect(JSON.parse(out)).toMatchObject({
+          ok: true,
+          summary: { files: 1, kernel: 0, operations: 500, mismatches: 0 },
+          files: [{ origin: 'iommukit' }],
+        });
+      }
+    },
+  );
+});
