@@ -10,6 +10,7 @@ import { describe, expect, test } from 'vitest';
 import {
   arm64LpaeS1,
   createPageTable,
+  forEachLeaf,
   GeometryError,
   IO_PGTABLE_PROFILES,
   IOMMU_CACHE,
@@ -74,8 +75,8 @@ describe('ranges', () => {
   });
 
   test('upper half through TTBR1', () => {
-    const { table, warnings } = rig(() => ({ quirks: { ttbr1: true } }));
-    expect(table.tcr.tg).toBe(2);
+    const { table, warnings, memory } = rig(() => ({ quirks: { ttbr1: true } }));
+    expect(table.registers.tcr.tg).toBe(2);
     const iova = 2 ** 64 - 2 ** 48;
     const last = 2 ** 64 - SZ_4K;
     expect(table.mapPages(iova, PA, SZ_4K, 1, RW)).toBe(0);
@@ -83,9 +84,10 @@ describe('ranges', () => {
     expect(table.mapPages(0x1000, PA, SZ_4K, 1, RW)).toBe(-ERRNO.ERANGE);
     expect(table.unmapPages(0x1000, SZ_4K, 1, null)).toBe(0);
     expect(warnings).toHaveLength(2);
-    expect(table.iovaToPhys64({ lo: 0xffff_ffff, hi: 0xffff_ffff })).toBe(PA + 0x1fff);
+    const last64 = table.iovaToPhys64({ lo: 0xffff_ffff, hi: 0xffff_ffff });
+    expect(last64.hi * 2 ** 32 + last64.lo).toBe(PA + 0x1fff);
     const leaves: number[] = [];
-    table.forEachLeaf((at) => leaves.push(at));
+    forEachLeaf(memory, table.shape, ({ iova: at }) => leaves.push(at));
     expect(leaves).toEqual([iova, last]);
   });
 
@@ -127,9 +129,9 @@ describe('ranges', () => {
 describe('configuration', () => {
   test('register values', () => {
     const { table } = rig();
-    expect(table.tcr).toEqual({ tg: 0, tsz: 16, irgn: 1, orgn: 1, sh: 3, ips: 5 });
-    expect(table.mair).toEqual({ lo: 0xf404ff44, hi: 0xffffffff });
-    expect(table.ttbr).toBe(BASE);
+    expect(table.registers.tcr).toEqual({ tg: 0, tsz: 16, irgn: 1, orgn: 1, sh: 3, ips: 5 });
+    expect(table.registers.mair).toEqual({ lo: 0xf404ff44, hi: 0xffffffff });
+    expect(table.registers.ttbr).toBe(BASE);
   });
 
   const rows = [
@@ -171,12 +173,12 @@ describe('failures', () => {
     });
 
   test('EEXIST in mid-batch writes no leaf', () => {
-    const { table, warnings } = rig();
+    const { table, warnings, memory } = rig();
     table.mapPages(5 * SZ_4K, PA, SZ_4K, 1, RW);
     expect(table.mapPages(0, PA, SZ_4K, 16, RW)).toBe(-ERRNO.EEXIST);
     expect(table.mapped).toBe(0);
     const leaves: number[] = [];
-    table.forEachLeaf((iova) => leaves.push(iova));
+    forEachLeaf(memory, table.shape, ({ iova }) => leaves.push(iova));
     expect(leaves).toEqual([5 * SZ_4K]);
     expect(warnings).toHaveLength(1);
   });
@@ -275,7 +277,7 @@ describe('unmap and gather', () => {
       expect(leafOf(table, SZ_2M)).toBe('0x60000040200f45');
       expect(warnings).toEqual([]);
       // The device's side of memory agrees: root, level 1, level 2, level 3.
-      let at = table.ttbr;
+      let at = table.registers.ttbr;
       for (const index of [0, 0, 0, 2]) {
         const lo = memory.load64(at + index * 8);
         at = (memory.hi & 0xffff) * 2 ** 32 + ((lo & 0xffff_f000) >>> 0);
@@ -380,7 +382,7 @@ describe('memory', () => {
         });
         return { coherentWalk, memory: coherentWalk ? observed : new NonCoherentView(observed) };
       });
-      root = table.ttbr;
+      root = table.registers.ttbr;
       table.mapPages(0x1000, PA, SZ_4K, 20, RW);
       table.mapPages(SZ_2M, PA, SZ_4K, 4, RW);
       table.mapPages(0, PA, SZ_2M, 2, RW);
@@ -395,7 +397,7 @@ describe('memory', () => {
       return { coherentWalk: false, memory: cpu };
     });
     const view = cpu as NonCoherentView;
-    expect(table.tcr).toEqual({ tg: 0, tsz: 16, irgn: 0, orgn: 0, sh: 2, ips: 5 });
+    expect(table.registers.tcr).toEqual({ tg: 0, tsz: 16, irgn: 0, orgn: 0, sh: 2, ips: 5 });
     expect(view.cleanCalls).toBe(1);
     table.mapPages(0, PA, SZ_4K, 16, RW);
     // Three tables, three entries that link them, one run of leaves.
@@ -407,9 +409,9 @@ describe('memory', () => {
     table.unmapPages(0, SZ_4K, 16, null);
     expect(view.cleanCalls).toBe(10);
     // The mark is bit 55 of the CPU's copy of the entry only.
-    view.load64(table.ttbr);
+    view.load64(table.registers.ttbr);
     expect(view.hi & 0x80_0000).toBe(0x80_0000);
-    memory.load64(table.ttbr);
+    memory.load64(table.registers.ttbr);
     expect(memory.hi & 0x80_0000).toBe(0);
   });
 

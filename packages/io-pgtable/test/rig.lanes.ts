@@ -7,6 +7,8 @@ import {
   type IotlbGather,
   type LpaePageTable,
   type PageTableConfig,
+  type StageOneRegisters,
+  walkTable,
 } from '../src/index.ts';
 
 export const BASE = 0x1_0000_0000;
@@ -24,7 +26,7 @@ export interface Rig {
   readonly calls: FlushCall[];
   readonly warnings: string[];
   readonly config: PageTableConfig;
-  readonly table: LpaePageTable;
+  readonly table: LpaePageTable<StageOneRegisters>;
 }
 
 /** A table over real memory and frames; `change` overrides the configuration, which may look at the memory and frames. */
@@ -63,10 +65,10 @@ export function rig(
 }
 
 /** The leaf of an IOVA as hexadecimal text, or `none`. */
-export function leafOf(table: LpaePageTable, iova: number): string {
+export function leafOf(table: LpaePageTable<unknown>, iova: number): string {
   let word = 0n;
-  const errno = table.walk(iova, (_level, lo, hi) => {
+  const kind = walkTable(table.memory, table.shape, iova, ({ lo, hi }) => {
     word = (BigInt(hi) << 32n) | BigInt(lo);
   });
-  return errno === 0 ? `0x${word.toString(16)}` : 'none';
+  return kind === 'leaf' ? `0x${word.toString(16)}` : 'none';
 }
