@@ -1,5 +1,6 @@
 import { SZ_1G, SZ_2M, SZ_4K } from '@iommukit/bits';
 import { FrameAllocator, PhysicalMemory } from '@iommukit/platform';
+import type { PhysRun } from '../src/index.ts';
 import {
   arm64LpaeS1,
   createPageTable,
@@ -8,10 +9,9 @@ import {
   IOMMU_READ,
   IOMMU_WRITE,
   IotlbGather,
+  PageRun,
+  RangeGather,
 } from '../src/index.ts';
-import { PageRun } from '../src/page-run.ts';
-import { RangeGather } from '../src/range-gather.ts';
-import type { PhysRun } from '../src/range-page-table.ts';
 
 const BASE = 0x1_0000_0000;
 const IOVA = 0x1_0000_0000;

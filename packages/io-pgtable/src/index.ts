@@ -1,3 +1,4 @@
+export { PageTableConfigError } from './check-config.ts';
 export { createPageTable } from './create-page-table.ts';
 export { appleDart, appleDart2, type DartFormat } from './dart/apple-dart.ts';
 export {
@@ -43,6 +44,7 @@ export {
 export { LpaePageTable } from './lpae/lpae-page-table.lanes.ts';
 export { type MaliRegisters, maliLpae } from './lpae/mali-lpae.lanes.ts';
 export type { WalkMemory } from './lpae/walk-memory.ts';
+export { PageCountError } from './page-count.ts';
 export { isMultiple, PageRun, PageSizeError } from './page-run.ts';
 export type { DirtyRecord, DirtyTracking, PageTable } from './page-table.ts';
 export type {

@@ -5,7 +5,8 @@ import type { Counters } from '@iommukit/platform';
  *
  * - `formatCalls`: calls that map or unmap; `levels`: table levels that they visited, from the top to the leaf, both included
  * - `walks`: calls of `iovaToPhys`; `walkLevels`: table levels that they visited
- * - `tablesAllocated`, `tablesFreed`, `tablesPeak`: tables below the top; the peak is of tables that are linked or not yet freed
+ * - `tablesAllocated`, `tablesFreed`, `tablesPeak`: tables below the top (generic formats: with the top, which may change); the peak is of those
+ *   that are linked or not yet freed
  * - `stores`: words stored to table memory: leaves, links, clears, software marks; zeroing a fresh table is not counted
  * - `cleanCalls`, `cleanLines`: cache maintenance, and the 64-byte lines that it covered
  * - `tlbAddPages` (pages), `tlbFlushWalks`, `tlbFlushAlls`: what was asked of the flush ops

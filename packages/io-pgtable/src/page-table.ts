@@ -5,7 +5,8 @@ import type { TableShape } from './table-shape.ts';
 
 /**
  * A page table of any format (`struct io_pgtable_ops`). Addresses and sizes in bytes; `iova`, `paddr` aligned to `pgsize`. All
- * entries live in physical memory; the object holds where the top is, and no copy of anything below.
+ * entries live in physical memory; the object holds where the top is, and no copy of anything below. A count that is no whole number
+ * throws `PageCountError`.
  * @example table.mapPages(0xffff_f000, 0x4000_0000, 4096, 1, IOMMU_READ + IOMMU_WRITE); // 0
  */
 export interface PageTable {
@@ -32,7 +33,10 @@ export interface PageTable {
   iovaToPhys(iova: number): number;
   /** As `iovaToPhys`, exact for every byte of a 64-bit space and every output address. */
   iovaToPhys64(iova: U64): U64;
-  /** Frees every table page after one `tlbFlushAll`; the table must not be used afterwards. */
+  /**
+   * Frees every table page; the table must not be used afterwards. The Arm formats ask for one `tlbFlushAll` first, as their kernel
+   * code does; generic formats ask for nothing: their driver has detached and flushed before it frees.
+   */
   free(): void;
 }
 

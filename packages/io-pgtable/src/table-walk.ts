@@ -25,7 +25,7 @@ function blank(): WalkEntry {
 
 function load(memory: MemoryView, shape: TableShape, entry: WalkEntry): void {
   if (shape.entryBytes === 8) {
-    entry.lo = memory.load64(entry.at) >>> 0;
+    entry.lo = memory.load64(entry.at);
     entry.hi = memory.hi;
   } else {
     entry.lo = memory.load32(entry.at);
@@ -55,7 +55,7 @@ export function walkTable(
     const span = shape.entrySpan(level);
     entry.level = level;
     entry.table = table;
-    entry.index = Math.floor(offset / span) & (shape.entryCount(level) - 1);
+    entry.index = Math.floor(offset / span) % shape.entryCount(level);
     entry.at = table + entry.index * shape.entryBytes;
     entry.iova = shape.iovaAt(Math.floor(offset / span) * span);
     load(memory, shape, entry);

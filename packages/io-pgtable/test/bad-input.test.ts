@@ -13,6 +13,9 @@ import {
   IOMMU_READ,
   IOMMU_WRITE,
   type PageTable,
+  type PageTableConfig,
+  type PageTableFormat,
+  type PageTableQuirks,
 } from '../src/index.ts';
 import { arm64LpaeS2 } from '../src/lpae/arm-64-lpae-s2.lanes.ts';
 import { maliLpae } from '../src/lpae/mali-lpae.lanes.ts';
@@ -31,6 +34,16 @@ const generic = {
   frames,
   driver: { iotlbSync() {} },
 } as const;
+
+type ArmFormat = PageTableFormat<PageTableConfig, PageTable>;
+const FORMATS: readonly ArmFormat[] = [arm64LpaeS1, arm64LpaeS2, maliLpae, armV7s, appleDart];
+const FOREIGN_QUIRKS: readonly { format: ArmFormat; quirks: PageTableQuirks }[] = [
+  { format: arm64LpaeS1, quirks: { s2fwb: true } },
+  { format: arm64LpaeS2, quirks: { hd: true } },
+  { format: maliLpae, quirks: { noWarn: true } },
+  { format: armV7s, quirks: { ttbr1: true } },
+  { format: armV7s, quirks: { mtkExt: true } },
+];
 
 /** What somebody without types could pass. */
 // biome-ignore lint/suspicious/noExplicitAny: input that no type allows is the subject
@@ -116,18 +129,12 @@ describe('a configuration that no kernel could be given throws, and takes no fra
 
 describe("a configuration that the kernel refuses returns the kernel's errno, and takes no frame", () => {
   const rows: { name: string; errno: number; make: () => PageTable | number }[] = [
-    ...[arm64LpaeS1, arm64LpaeS2, maliLpae, armV7s, appleDart].map((format) => ({
+    ...FORMATS.map((format) => ({
       name: `${format.name}: a quirk that nobody has`,
       errno: -ERRNO.EINVAL,
       make: () => createPageTable(format, { ...config, quirks: untyped({ nonStrict: true }) }),
     })),
-    ...[
-      { format: arm64LpaeS1, quirks: { s2fwb: true } },
-      { format: arm64LpaeS2, quirks: { hd: true } },
-      { format: maliLpae, quirks: { noWarn: true } },
-      { format: armV7s, quirks: { ttbr1: true } },
-      { format: armV7s, quirks: { mtkExt: true } },
-    ].map(({ format, quirks }) => ({
+    ...FOREIGN_QUIRKS.map(({ format, quirks }) => ({
       name: `${format.name}: a quirk of other formats (${Object.keys(quirks)})`,
       errno: -ERRNO.EINVAL,
       make: () => createPageTable(format, { ...config, ias: 32, oas: 32, quirks }),
@@ -219,7 +226,7 @@ describe('counts that are no counts leave every page as it is', () => {
       const start = subject.spaces[0]?.start ?? 0;
       r.put({ iova: start, paddr: size, size }, 2);
       const before = words(r);
-      for (const count of [0, -1, Number.NaN]) {
+      for (const count of [0, -1, 1.5, Number.NaN]) {
         for (const iova of [start, start + 2 * size]) {
           attempt(() => r.table.mapPages(iova, size, size, count, r.prot));
           attempt(() => r.table.unmapPages(iova, size, count, null));

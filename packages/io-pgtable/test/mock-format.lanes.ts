@@ -10,6 +10,7 @@ import type {
   TableFrames,
   TableShape,
 } from '../src/index.ts';
+import { requirePageCount } from '../src/page-count.ts';
 import { countClean, countTable, pageTableCounters } from '../src/page-table-counters.ts';
 
 /**
@@ -101,6 +102,7 @@ class MockTable implements PageTable, TableShape {
   }
 
   mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
+    requirePageCount(pgcount);
     const { defect } = this.#config;
     this.mapped = 0;
     this.counters.formatCalls++;
@@ -174,6 +176,7 @@ class MockTable implements PageTable, TableShape {
   }
 
   unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
+    requirePageCount(pgcount);
     this.counters.formatCalls++;
     if (!MOCK_SIZES.includes(pgsize) || !inside(iova)) return this.#warn('unmap', 0);
     const end = iova + pgsize * pgcount;

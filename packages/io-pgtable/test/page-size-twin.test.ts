@@ -1,7 +1,7 @@
 import { pageSizes } from '@iommukit/bits';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PageRun } from '../src/page-run.ts';
+import { PageRun } from '../src/index.ts';
 
 // The slow twin of `iommu_pgsize`: one page at a time, each the largest that fits what is left and both alignments. Runs of equal
 // pages must come out as single picks. Bigints throughout.

@@ -1,7 +1,7 @@
 import { createPrng } from '@iommukit/platform';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { HAD_TABLES, RangeGather } from '../src/range-gather.ts';
+import { HAD_TABLES, RangeGather } from '../src/index.ts';
 
 function records(gather: RangeGather): number[][] {
   const list: number[][] = [];

@@ -1,5 +1,6 @@
 import { SZ_1G, SZ_2M, SZ_4K, SZ_16K, SZ_32M, SZ_64K, SZ_512M } from '@iommukit/bits';
 import { type MemoryView, NonCoherentView } from '@iommukit/platform';
+import type { PhysRun } from '../src/index.ts';
 import {
   forEachEntry,
   forEachLeaf,
@@ -7,11 +8,10 @@ import {
   IOMMU_READ,
   IOMMU_WRITE,
   IotlbGather,
+  PageRun,
   type PageTableConfig,
+  RangeGather,
 } from '../src/index.ts';
-import { PageRun } from '../src/page-run.ts';
-import { RangeGather } from '../src/range-gather.ts';
-import type { PhysRun } from '../src/range-page-table.ts';
 import { type Rig, rig } from './rig.lanes.ts';
 
 export const X = 0x1_0000_0000;

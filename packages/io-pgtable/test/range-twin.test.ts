@@ -2,8 +2,8 @@ import { SZ_1G, SZ_2M } from '@iommukit/bits';
 import { ERRNO, NonCoherentView } from '@iommukit/platform';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { PhysRun } from '../src/index.ts';
 import { arm64LpaeS1, arm64LpaeS2, createPageTable, maliLpae } from '../src/index.ts';
-import type { PhysRun } from '../src/range-page-table.ts';
 import {
   coreUnmap,
   type GranuleName,

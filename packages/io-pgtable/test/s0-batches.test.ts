@@ -1,7 +1,7 @@
 import { SZ_1G, SZ_2M, SZ_4K } from '@iommukit/bits';
 import { describe, expect, test } from 'vitest';
+import { HAD_TABLES, RangeGather } from '../src/index.ts';
 import { IotlbGather } from '../src/iotlb-gather.ts';
-import { HAD_TABLES, RangeGather } from '../src/range-gather.ts';
 import {
   coreUnmap,
   leak,

@@ -1,7 +1,7 @@
 import { SZ_1G, SZ_2M, SZ_4K } from '@iommukit/bits';
 import { ERRNO, type MemoryView, observeView } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
-import { RangeGather } from '../src/range-gather.ts';
+import { RangeGather } from '../src/index.ts';
 import {
   cont,
   coreMap,

@@ -1,6 +1,6 @@
 import { SZ_4K } from '@iommukit/bits';
 import { describe, expect, test } from 'vitest';
-import type { PhysRun } from '../src/range-page-table.ts';
+import type { PhysRun } from '../src/index.ts';
 import {
   cont,
   type GranuleName,

@@ -1,7 +1,7 @@
 import { SZ_2M, SZ_4K } from '@iommukit/bits';
 import { observeView } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
-import type { PhysRun } from '../src/range-page-table.ts';
+import type { PhysRun } from '../src/index.ts';
 import { walkTable } from '../src/table-walk.ts';
 import {
   cont,

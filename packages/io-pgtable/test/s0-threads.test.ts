@@ -4,8 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { SZ_1G, SZ_2M } from '@iommukit/bits';
 import { FrameAllocator, SharedMemory } from '@iommukit/platform';
 import { expect, test } from 'vitest';
-import { arm64LpaeS1, createPageTable } from '../src/index.ts';
-import { RangeGather } from '../src/range-gather.ts';
+import { arm64LpaeS1, createPageTable, RangeGather } from '../src/index.ts';
 import {
   FIRST,
   PAGES,

@@ -398,4 +398,8 @@ class WordMap implements MemoryView {
   lanes(): undefined {
     return undefined;
   }
+  readonly blockBytes = 4096;
+  block(): undefined {
+    return undefined;
+  }
 }

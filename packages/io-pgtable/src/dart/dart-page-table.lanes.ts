@@ -2,6 +2,7 @@ import { hex, IommuError, type U64, u64Of } from '@iommukit/bits';
 import { ERRNO } from '@iommukit/platform';
 import type { IotlbGather } from '../iotlb-gather.ts';
 import { clearEntries, firstUsed, zeroWords } from '../lpae/table-words.lanes.ts';
+import { requirePageCount } from '../page-count.ts';
 import type { PageTable } from '../page-table.ts';
 import { PageTableBase } from '../page-table-base.ts';
 import type { PageTableConfig } from '../page-table-config.ts';
@@ -150,6 +151,7 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
   }
 
   mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
+    if (pgcount !== 1) requirePageCount(pgcount);
     this.mapped = 0;
     const counters = this.counters;
     counters.formatCalls++;
@@ -201,6 +203,7 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
   }
 
   unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
+    if (pgcount !== 1) requirePageCount(pgcount);
     const counters = this.counters;
     counters.formatCalls++;
     if (pgsize !== this.pgsizeBitmap || pgcount === 0) {

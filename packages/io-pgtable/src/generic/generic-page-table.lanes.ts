@@ -2,6 +2,7 @@ import { u64 } from '@iommukit/bits';
 import { ERRNO } from '@iommukit/platform';
 import { IotlbGather } from '../iotlb-gather.ts';
 import { clearEntries, firstUsed } from '../lpae/table-words.lanes.ts';
+import { requirePageCount } from '../page-count.ts';
 import type { PageTable } from '../page-table.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
 import { type GenericConfig, GenericTableError } from './generic-config.ts';
@@ -161,6 +162,7 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
   }
 
   mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
+    if (pgcount !== 1) requirePageCount(pgcount);
     this.mapped = 0;
     if (!this.#sizes.has(pgsize)) return -ERRNO.EINVAL;
     return pgcount === 0 ? 0 : this.map(iova, paddr, pgsize * pgcount, prot);
@@ -168,6 +170,7 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
 
   /** As `unmap`; without a gather everything is invalidated at once. */
   unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
+    if (pgcount !== 1) requirePageCount(pgcount);
     if (!this.#sizes.has(pgsize)) return 0;
     if (gather !== null) return this.unmap(iova, pgsize * pgcount, gather);
     const own = new IotlbGather();

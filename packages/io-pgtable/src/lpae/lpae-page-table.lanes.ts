@@ -9,6 +9,7 @@ import {
 import { type U64, u64 } from '@iommukit/bits';
 import { ERRNO } from '@iommukit/platform';
 import type { IotlbGather } from '../iotlb-gather.ts';
+import { requirePageCount } from '../page-count.ts';
 import type { DirtyRecord } from '../page-table.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
 import type { RangeGather } from '../range-gather.ts';
@@ -49,6 +50,7 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
   }
 
   mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
+    if (pgcount !== 1) requirePageCount(pgcount);
     this.mapped = 0;
     const counters = this.counters;
     counters.formatCalls++;
@@ -143,6 +145,7 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
   }
 
   unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
+    if (pgcount !== 1) requirePageCount(pgcount);
     const counters = this.counters;
     counters.formatCalls++;
     if (!this.#hasSizes(pgsize) || pgcount === 0) {

@@ -2,6 +2,7 @@ import { hex, IommuError, type U64, u64Of } from '@iommukit/bits';
 import { ERRNO } from '@iommukit/platform';
 import type { IotlbGather } from '../iotlb-gather.ts';
 import { zeroWords } from '../lpae/table-words.lanes.ts';
+import { requirePageCount } from '../page-count.ts';
 import type { PageTable } from '../page-table.ts';
 import { PageTableBase } from '../page-table-base.ts';
 import type { PageTableConfig } from '../page-table-config.ts';
@@ -170,6 +171,7 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
   }
 
   mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
+    if (pgcount !== 1) requirePageCount(pgcount);
     this.mapped = 0;
     this.counters.formatCalls++;
     if (iova >= this.#endIova || paddr >= this.#endPaddr) {
@@ -189,6 +191,7 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
   }
 
   unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
+    if (pgcount !== 1) requirePageCount(pgcount);
     this.counters.formatCalls++;
     if (iova >= this.#endIova) {
       this.raise('unmap: address out of range');
