@@ -1,24 +1,42 @@
 import { SimClock } from '@iommukit/platform';
-import { IOVA_PROFILES, IovaDomain } from '../src/index.ts';
+import { IOVA_PROFILES, IovaDomain, type IovaSearch } from '../src/index.ts';
 
 const OPS = 4096;
 const LIMIT32 = 0xfffff;
 
-function domain(): IovaDomain {
+function domain(search: IovaSearch = 'linear', checked = false): IovaDomain {
   return new IovaDomain({
     granule: 4096,
     startPfn: 1,
     clock: new SimClock(),
     cpus: 2,
     profile: IOVA_PROFILES['7.3'],
+    search,
+    checked,
   });
 }
 
 const stack = [LIMIT32];
 const cached = domain();
 cached.freeIovaFast(0, cached.allocIovaFast(0, 1, LIMIT32, 'flush'), 1);
+const checkedFrees = domain('linear', true);
+checkedFrees.freeIovaFast(0, checkedFrees.allocIovaFast(0, 1, LIMIT32, 'flush'), 1);
 const searched = domain();
-for (let k = 0; k < 10_000; k++) searched.allocIova(1, LIMIT32, 'aligned');
+const summed = domain('augmented');
+for (let k = 0; k < 10_000; k++) {
+  searched.allocIova(1, LIMIT32, 'aligned');
+  summed.allocIova(1, LIMIT32, 'aligned');
+}
+
+function pairs(iovad: IovaDomain, size: number): number {
+  let sum = 0;
+  for (let k = 0; k < OPS; k++) {
+    const pfn = iovad.allocIovaFast(0, size, LIMIT32, 'flush');
+    sum += pfn;
+    iovad.freeIovaFast(0, pfn, size);
+  }
+  return sum;
+}
 
 export const cases: readonly {
   readonly name: string;
@@ -43,27 +61,21 @@ export const cases: readonly {
   {
     name: 'allocIovaFast + freeIovaFast, cached',
     ops: OPS,
-    run() {
-      let sum = 0;
-      for (let k = 0; k < OPS; k++) {
-        const pfn = cached.allocIovaFast(0, 1, LIMIT32, 'flush');
-        sum += pfn;
-        cached.freeIovaFast(0, pfn, 1);
-      }
-      return sum;
-    },
+    run: () => pairs(cached, 1),
   },
   {
-    name: '64 pages, tree of 10,000 ranges',
+    name: 'the same, frees checked',
     ops: OPS,
-    run() {
-      let sum = 0;
-      for (let k = 0; k < OPS; k++) {
-        const pfn = searched.allocIovaFast(0, 64, LIMIT32, 'flush');
-        sum += pfn;
-        searched.freeIovaFast(0, pfn, 64);
-      }
-      return sum;
-    },
+    run: () => pairs(checkedFrees, 1),
+  },
+  {
+    name: '64 pages, tree of 10,000 ranges, linear',
+    ops: OPS,
+    run: () => pairs(searched, 64),
+  },
+  {
+    name: '64 pages, tree of 10,000 ranges, augmented',
+    ops: OPS,
+    run: () => pairs(summed, 64),
   },
 ];

@@ -1,6 +1,13 @@
 import { ANCHOR, type IovaTree } from './iova-tree.ts';
 
-/** One pass of a search, reused from call to call; the last three fields are its answer. */
+/**
+ * How free space is looked for. Both find the same places: `linear` walks from range to range as the kernel does,
+ * `augmented` descends a tree that knows the largest gap and the largest naturally aligned free block of every subtree.
+ * @example const search: IovaSearch = 'augmented';
+ */
+export type IovaSearch = 'linear' | 'augmented';
+
+/** One pass of a search, reused from call to call; the fields from `pfn` on are its answer. */
 export interface GapPass {
   size: number;
   /** Power of two that the result is a multiple of. */
@@ -14,11 +21,27 @@ export interface GapPass {
   pfn: number;
   /** Range directly above the gap that was found. */
   above: number;
+  /** Added to by each pass. */
   visited: number;
+  misaligned: number;
 }
 
 /** Finds the highest fitting gap below `start`; true when there is one. */
 export type GapSearch = (tree: IovaTree, pass: GapPass) => boolean;
+
+export function newGapPass(): GapPass {
+  return {
+    size: 0,
+    align: 1,
+    start: ANCHOR,
+    high: 0,
+    low: 0,
+    pfn: 0,
+    above: ANCHOR,
+    visited: 0,
+    misaligned: 0,
+  };
+}
 
 /** The descent of `__alloc_and_insert_iova_range`: tries the gap below each range in turn, one step of the thread each. */
 export function linearSearch(tree: IovaTree, pass: GapPass): boolean {

@@ -5,6 +5,8 @@
 export interface IovaCounters {
   /** Fast allocations answered by a magazine. */
   cacheAllocs: number;
+  /** Fast allocations of a cached size that no magazine could answer. */
+  cacheMisses: number;
   /** Ranges that a search put into the tree. */
   treeAllocs: number;
   /** Searches that found nothing, the refused ones of the next field included. */
@@ -13,6 +15,8 @@ export interface IovaCounters {
   refusedAllocs: number;
   /** Ranges (and the anchor) the search looked at. */
   nodesVisited: number;
+  /** Gaps long enough for the request but without a place of its alignment that the augmented search met; 0 with the linear one, which does not look at lengths. */
+  misalignedGaps: number;
   /** Second passes, from the limit instead of the cached node. */
   searchRetries: number;
   /** Fast frees kept in a magazine. */
@@ -36,10 +40,12 @@ export interface IovaCounters {
 export function newCounters(): IovaCounters {
   return {
     cacheAllocs: 0,
+    cacheMisses: 0,
     treeAllocs: 0,
     failedAllocs: 0,
     refusedAllocs: 0,
     nodesVisited: 0,
+    misalignedGaps: 0,
     searchRetries: 0,
     cacheFrees: 0,
     treeFrees: 0,

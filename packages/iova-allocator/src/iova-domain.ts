@@ -1,59 +1,33 @@
 import { isPowerOfTwo, roundUpPowerOfTwo } from '@iommukit/bits';
-import type { Clock } from '@iommukit/platform';
-import { type GapPass, type GapSearch, linearSearch } from './gap-search.ts';
+import { augmentedSearch } from './augmented-search.ts';
+import { fragmentation, type IovaFragmentation, largestFreeBlock } from './fragmentation.ts';
+import {
+  type GapPass,
+  type GapSearch,
+  type IovaSearch,
+  linearSearch,
+  newGapPass,
+} from './gap-search.ts';
 import { type IovaCounters, newCounters } from './iova-counters.ts';
-import { checkPfn, checkSize, IovaError, MAX_PFN } from './iova-error.ts';
+import type {
+  IovaDomainOptions,
+  IovaDomainState,
+  IovaMemory,
+  IovaRange,
+  IovaRestoreOptions,
+} from './iova-domain-options.ts';
+import {
+  checkPfn,
+  checkSize,
+  IovaError,
+  MAX_PFN,
+  refuseDoubleFree,
+  refuseFree,
+} from './iova-error.ts';
 import type { IovaProfile } from './iova-profile.ts';
+import { checkSnapshot, type IovaSnapshot, restoreRanges } from './iova-snapshot.ts';
 import { ANCHOR, IovaTree } from './iova-tree.ts';
-import { type DepotWorkRun, type RangeCacheState, RangeCaches } from './range-caches.ts';
-
-/**
- * A range of page frames, both ends inclusive (`struct iova`).
- * @example const pages = range.pfnHi - range.pfnLo + 1;
- */
-export interface IovaRange {
-  readonly pfnLo: number;
-  readonly pfnHi: number;
-}
-
-/**
- * What memory the kernel would allocate: the object of a range, or a magazine of a cache.
- * @example const fails = (what: IovaMemory) => what === 'magazine';
- */
-export type IovaMemory = 'range' | 'magazine';
-
-/**
- * How an {@link IovaDomain} is set up.
- * @example const options: IovaDomainOptions = { granule: 4096, startPfn: 1, clock, cpus: 2, profile: IOVA_PROFILES['7.3'] };
- */
-export interface IovaDomainOptions {
-  /** Bytes of a page of this space, a power of two. */
-  readonly granule: number;
-  /** Lowest pfn a search may return; reservations may lie below. */
-  readonly startPfn: number;
-  /** Drives the depot work. */
-  readonly clock: Clock;
-  /** Possible CPUs, numbered from 0; all start online. */
-  readonly cpus: number;
-  readonly profile: IovaProfile;
-  /** Asked before each memory allocation of the kernel after set-up; true lets it fail. Absent: none fails. */
-  readonly memoryFails?: (what: IovaMemory) => boolean;
-}
-
-/**
- * A copy of everything that decides the next result.
- * @example iovad.state().ranges.length
- */
-export interface IovaDomainState {
-  /** All ranges, ascending; those in caches are among them. */
-  readonly ranges: readonly IovaRange[];
-  /** Low pfn of the remembered ranges, `null` for the anchor above all ranges. */
-  readonly cachedPfn: number | null;
-  readonly cached32Pfn: number | null;
-  readonly max32AllocSize: number;
-  /** By order. */
-  readonly caches: readonly RangeCacheState[];
-}
+import { type DepotWorkRun, RangeCaches } from './range-caches.ts';
 
 const MAX_GRANULE = 65_536;
 // By size: the cache order, and the size a fast allocation is rounded to. 32 is the last cached size and the first not rounded; it is its own power of two.
@@ -76,22 +50,16 @@ export class IovaDomain {
   /** First pfn above 4 GiB (`dma_32bit_pfn`). */
   readonly dma32Pfn: number;
   readonly counters: IovaCounters = newCounters();
-  readonly #tree = new IovaTree();
-  readonly #search: GapSearch = linearSearch;
-  readonly #pass: GapPass = {
-    size: 0,
-    align: 1,
-    start: ANCHOR,
-    high: 0,
-    low: 0,
-    pfn: 0,
-    above: ANCHOR,
-    visited: 0,
-  };
+  readonly search: IovaSearch;
+  readonly #tree: IovaTree;
+  readonly #search: GapSearch;
+  readonly #pass: GapPass = newGapPass();
   readonly #caches: RangeCaches;
   readonly #online: Uint8Array;
   readonly #memoryFails: ((what: IovaMemory) => boolean) | null;
   readonly #highestPfn: number;
+  /** Pfns in magazines and depot, kept only when frees are checked. */
+  #cachedPfns: Set<number> | null;
   #onlineCount: number;
   #cached: number = ANCHOR;
   #cached32: number = ANCHOR;
@@ -100,7 +68,7 @@ export class IovaDomain {
 
   /** Throws {@link IovaError} for a granule, start or number of CPUs that the kernel would stop at (`init_iova_domain`). */
   constructor(options: IovaDomainOptions) {
-    const { granule, startPfn, clock, cpus, profile } = options;
+    const { granule, startPfn, clock, cpus, profile, search = 'linear' } = options;
     if (!isPowerOfTwo(granule) || granule > MAX_GRANULE)
       throw new IovaError(
         'IOVA_GRANULE',
@@ -116,6 +84,17 @@ export class IovaDomain {
         `${cpus} is no number of CPUs`,
         'Pass the number of possible CPUs, at least 1',
       );
+    if (search !== 'linear' && search !== 'augmented')
+      throw new IovaError(
+        'IOVA_SEARCH',
+        { name: 'search', value: search },
+        `there is no search ${String(search)}`,
+        'Pass linear or augmented',
+      );
+    this.search = search;
+    this.#tree = new IovaTree(search === 'augmented' ? 'summaries' : 'plain');
+    this.#search = search === 'augmented' ? augmentedSearch : linearSearch;
+    this.#cachedPfns = options.checked === true ? new Set() : null;
     this.granule = granule;
     this.startPfn = startPfn;
     this.profile = profile;
@@ -214,7 +193,7 @@ export class IovaDomain {
       const lo = tree.lo[slot] as number;
       const hi = tree.hi[slot] as number;
       if (from <= hi && pfnHi >= lo) {
-        if (from < lo) tree.lo[slot] = from;
+        if (from < lo) tree.growDown(slot, from);
         if (pfnHi > hi) from = hi + 1;
         if (from >= (tree.lo[slot] as number) && pfnHi <= hi) return this.#range(slot);
         overlap = true;
@@ -257,8 +236,10 @@ export class IovaDomain {
       );
       if (pfn !== 0) {
         this.counters.cacheAllocs++;
+        if (this.#cachedPfns !== null) this.#cachedPfns.delete(pfn);
         return pfn;
       }
+      this.counters.cacheMisses++;
     }
     let slot = this.#alloc(pages, limitPfn, true);
     if (slot === ANCHOR) {
@@ -272,7 +253,8 @@ export class IovaDomain {
 
   /**
    * Frees a range of {@link allocIovaFast} on behalf of `cpu`: into its magazines when `size` is at most 32 pages, else from the tree (`free_iova_fast`).
-   * `size` is the one that was asked for. Nothing checks that the range is allocated.
+   * `size` is the one that was asked for. Unless the domain is `checked`, nothing checks that the range is allocated: freed twice, it is handed out twice.
+   * A checked domain throws {@link IovaError} (`IOVA_DOUBLE_FREE` for a range in a cache, `IOVA_NOT_LIVE` where no range begins) and stays as it was.
    * @example iovad.freeIovaFast(0, pfn, 1);
    */
   freeIovaFast(cpu: number, pfn: number, size: number): void {
@@ -280,6 +262,10 @@ export class IovaDomain {
     this.#checkCpu(cpu);
     checkSize(size);
     checkPfn('pfn', pfn);
+    if (this.#cachedPfns !== null) {
+      this.#freeChecked(this.#cachedPfns, cpu, pfn, size);
+      return;
+    }
     if (size <= LAST_CACHED && this.#caches.insert(cpu, ORDER[size] as number, pfn)) {
       this.counters.cacheFrees++;
       return;
@@ -347,12 +333,101 @@ export class IovaDomain {
   }
 
   /**
+   * Ranges that somebody holds, ascending, reservations included: all of the tree but what waits in a cache when the iteration starts.
+   * Ranges may come and go meanwhile; the iteration goes on above the last one it gave.
+   * @example for (const { pfnLo, pfnHi } of iovad.liveRanges()) pages += pfnHi - pfnLo + 1;
+   */
+  *liveRanges(): Generator<IovaRange, void, undefined> {
+    this.#checkAlive();
+    const cached = this.#caches.cachedPfns();
+    const tree = this.#tree;
+    for (let slot = tree.next[ANCHOR] as number; slot !== ANCHOR; ) {
+      const range = this.#range(slot);
+      if (!cached.has(range.pfnLo)) yield range;
+      slot = tree.ceiling(range.pfnLo + 1);
+    }
+  }
+
+  /**
+   * How the pages from the start up to `limitPfn` (inclusive, default: all) are used, and the gaps between ranges by length.
+   * @example iovad.fragmentation(0xfffff).histogram[0]?.gaps
+   */
+  fragmentation(limitPfn: number = this.#highestPfn): IovaFragmentation {
+    this.#checkAlive();
+    checkPfn('limitPfn', limitPfn);
+    return fragmentation(this.#tree, this.#caches.cachedPfns(), this.startPfn, limitPfn + 1);
+  }
+
+  /**
+   * The largest naturally aligned free block that ends at or below `limitPfn`, the highest one of that size; `null` when nothing is free.
+   * It does not look into caches, and changes neither hints nor counters. With the augmented search it costs O(log n).
+   * @example iovad.largestFreeBlock(0xfffff) // { pfnLo: 0x80000, pfnHi: 0xfffff }
+   */
+  largestFreeBlock(limitPfn: number): IovaRange | null {
+    this.#checkAlive();
+    checkPfn('limitPfn', limitPfn);
+    return largestFreeBlock(this.#tree, this.#search, this.startPfn, limitPfn + 1);
+  }
+
+  /**
+   * Everything that decides later results, and the counters, as plain JSON values; {@link IovaDomain.restore} makes a domain of it again.
+   * @example const saved = JSON.stringify(iovad.snapshot());
+   */
+  snapshot(): IovaSnapshot {
+    const { ranges, cachedPfn, cached32Pfn, max32AllocSize, caches } = this.state();
+    return {
+      format: 'iommukit-iova',
+      version: 1,
+      granule: this.granule,
+      startPfn: this.startPfn,
+      profile: { ...this.profile },
+      search: this.search,
+      checked: this.#cachedPfns !== null,
+      ranges: ranges.map(({ pfnLo, pfnHi }) => [pfnLo, pfnHi] as const),
+      depths: this.#depths(),
+      cachedPfn,
+      cached32Pfn,
+      max32AllocSize,
+      online: Array.from(this.#online, (up) => up === 1),
+      caches: caches.map(({ depot, cpus }) => ({ depot, cpus })),
+      depotWorks: this.#caches.pendingWorks(),
+      counters: { ...this.counters },
+    };
+  }
+
+  /**
+   * A domain that goes on exactly where the snapshot was taken: ranges, hints, failed size, magazines in their order, depot, pending work, CPUs, counters.
+   * Throws {@link IovaError} (`IOVA_SNAPSHOT`) for what {@link IovaDomain.snapshot} cannot have made.
+   * @example const twin = IovaDomain.restore(JSON.parse(saved), { clock: new SimClock() });
+   */
+  static restore(snapshot: IovaSnapshot, options: IovaRestoreOptions): IovaDomain {
+    checkSnapshot(snapshot);
+    const { granule, startPfn, profile, checked } = snapshot;
+    const search = options.search ?? snapshot.search;
+    const cpus = snapshot.online.length;
+    const iovad = new IovaDomain({ granule, startPfn, cpus, profile, checked, ...options, search });
+    const { cached, cached32 } = restoreRanges(iovad.#tree, snapshot);
+    iovad.#cached = cached;
+    iovad.#cached32 = cached32;
+    iovad.#max32AllocSize = snapshot.max32AllocSize;
+    snapshot.online.forEach((up, cpu) => {
+      iovad.#online[cpu] = up ? 1 : 0;
+    });
+    iovad.#onlineCount = snapshot.online.filter(Boolean).length;
+    iovad.#caches.restore(snapshot.caches, snapshot.depotWorks);
+    if (iovad.#cachedPfns !== null) iovad.#cachedPfns = iovad.#caches.cachedPfns();
+    Object.assign(iovad.counters, snapshot.counters);
+    return iovad;
+  }
+
+  /**
    * Destroys the space: pending work is cancelled, all ranges are forgotten (`put_iova_domain`). Every later call throws {@link IovaError}.
    * @example iovad.putIovaDomain();
    */
   putIovaDomain(): void {
     this.#checkAlive();
     this.#caches.destroy();
+    this.#cachedPfns?.clear();
     this.#gone = true;
   }
 
@@ -376,6 +451,7 @@ export class IovaDomain {
     pass.high = limit;
     pass.low = this.startPfn;
     pass.visited = 0;
+    pass.misaligned = 0;
     const retryPfn = tree.hi[pass.start] as number;
     let found = this.#search(tree, pass);
     if (!found && retryPfn < limit) {
@@ -386,6 +462,7 @@ export class IovaDomain {
       found = this.#search(tree, pass);
     }
     this.counters.nodesVisited += pass.visited;
+    this.counters.misalignedGaps += pass.misaligned;
     if (!found) {
       this.#max32AllocSize = size;
       this.counters.failedAllocs++;
@@ -408,11 +485,30 @@ export class IovaDomain {
       this.#cached32 = above;
     if (lo < this.dma32Pfn) this.#max32AllocSize = this.dma32Pfn;
     if (lo >= (tree.lo[this.#cached] as number)) this.#cached = above;
-    tree.remove(slot);
+    const moved = tree.remove(slot);
+    if (moved !== ANCHOR) {
+      if (this.#cached === moved) this.#cached = slot;
+      if (this.#cached32 === moved) this.#cached32 = slot;
+    }
     this.counters.treeFrees++;
   }
 
+  #freeChecked(cached: Set<number>, cpu: number, pfn: number, size: number): void {
+    const slot = this.#tree.find(pfn);
+    if (cached.has(pfn)) refuseDoubleFree(pfn, size);
+    if (slot === ANCHOR || this.#tree.lo[slot] !== pfn) refuseFree(pfn);
+    // A full depot (6.1) may empty a magazine within the call, so the pfn is noted first.
+    cached.add(pfn);
+    if (size <= LAST_CACHED && this.#caches.insert(cpu, ORDER[size] as number, pfn)) {
+      this.counters.cacheFrees++;
+      return;
+    }
+    cached.delete(pfn);
+    this.#remove(slot);
+  }
+
   #releaseCached(pfn: number): void {
+    if (this.#cachedPfns !== null) this.#cachedPfns.delete(pfn);
     const slot = this.#tree.find(pfn);
     if (slot === ANCHOR) this.counters.warnings++;
     else this.#remove(slot);
@@ -427,6 +523,14 @@ export class IovaDomain {
 
   #range(slot: number): IovaRange {
     return { pfnLo: this.#tree.lo[slot] as number, pfnHi: this.#tree.hi[slot] as number };
+  }
+
+  #depths(): number[] {
+    const tree = this.#tree;
+    const all: number[] = [];
+    for (let slot = tree.next[ANCHOR] as number; slot !== ANCHOR; slot = tree.next[slot] as number)
+      all.push(tree.depth(slot));
+    return all;
   }
 
   #fails(what: IovaMemory): boolean {

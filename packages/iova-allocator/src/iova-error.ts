@@ -9,6 +9,10 @@ export type IovaErrorCode =
   | 'IOVA_PFN'
   | 'IOVA_CPU'
   | 'IOVA_GRANULE'
+  | 'IOVA_SEARCH'
+  | 'IOVA_DOUBLE_FREE'
+  | 'IOVA_NOT_LIVE'
+  | 'IOVA_SNAPSHOT'
   | 'IOVA_DOMAIN_GONE';
 
 /**
@@ -17,12 +21,12 @@ export type IovaErrorCode =
  */
 export interface IovaErrorOperands {
   readonly name: string;
-  readonly value: number;
+  readonly value: number | string;
 }
 
 /**
  * A call for which the kernel's allocator has no defined behaviour: a size of zero, a pfn that is no page frame number, a CPU that is offline.
- * A search that finds nothing never throws: it returns `null` or 0 as the kernel does.
+ * With `checked`, also a free of what is not live. A search that finds nothing never throws: it returns `null` or 0 as the kernel does.
  * @example try { iovad.allocIova(0, 1, 'aligned'); } catch (error) { (error as IovaError).code; } // 'IOVA_SIZE'
  */
 export class IovaError extends IommuError<IovaErrorOperands> {
@@ -57,5 +61,23 @@ export function checkSize(size: number): void {
     { name: 'size', value: size },
     `a range of ${shown(size)} pages does not exist`,
     `Pass an integer from 1 to ${hex(MAX_PFN + 1)} pages of the granule`,
+  );
+}
+
+export function refuseDoubleFree(pfn: number, size: number): never {
+  throw new IovaError(
+    'IOVA_DOUBLE_FREE',
+    { name: 'pfn', value: pfn },
+    `the ${size} pages at pfn ${hex(pfn)} were freed before and wait in a cache`,
+    'Free a range once',
+  );
+}
+
+export function refuseFree(pfn: number): never {
+  throw new IovaError(
+    'IOVA_NOT_LIVE',
+    { name: 'pfn', value: pfn },
+    `no live range begins at pfn ${hex(pfn)}`,
+    'Free with the pfn that allocIovaFast returned, once',
   );
 }

@@ -47,6 +47,19 @@ export interface RangeCacheState {
   }[];
 }
 
+/** The caches of one order as a snapshot has them. */
+export type SavedCache = Pick<RangeCacheState, 'depot' | 'cpus'>;
+
+/**
+ * A depot work that waits for its time.
+ * @example iovad.snapshot().depotWorks[0]?.inUs
+ */
+export interface PendingDepotWork {
+  readonly order: number;
+  /** Microseconds from now. */
+  readonly inUs: number;
+}
+
 /** What the caches need from the domain around them. */
 export interface RangeCacheHost {
   readonly clock: Clock;
@@ -69,6 +82,9 @@ export class RangeCaches {
   readonly #depots: number[][] = [];
   readonly #timers: (number | null)[] = [];
   readonly #works: (() => void)[] = [];
+  readonly #dues: number[] = [];
+  /** Orders whose work is armed, the first armed first. */
+  #armed: number[] = [];
   readonly #release: (pfn: number) => void;
 
   constructor(host: RangeCacheHost) {
@@ -80,6 +96,7 @@ export class RangeCaches {
     for (let order = 0; order < IOVA_RANGE_CACHE_MAX_SIZE; order++) {
       this.#depots.push([]);
       this.#timers.push(null);
+      this.#dues.push(0);
       this.#works.push(() => {
         this.#runDepotWork(order);
       });
@@ -196,12 +213,52 @@ export class RangeCaches {
     }));
   }
 
+  /** Depot works in the order in which they will run. */
+  pendingWorks(): PendingDepotWork[] {
+    const now = this.#host.clock.nowUs;
+    return this.#armed
+      .map((order) => ({ order, inUs: (this.#dues[order] as number) - now }))
+      .sort((a, b) => a.inUs - b.inUs);
+  }
+
+  /** Every pfn that waits in a magazine. */
+  cachedPfns(): Set<number> {
+    const all = new Set<number>();
+    const add = (magazine: number): void => {
+      for (const pfn of this.#pool.entries(magazine) ?? []) all.add(pfn);
+    };
+    for (const depot of this.#depots) depot.forEach(add);
+    this.#loaded.forEach(add);
+    this.#prev.forEach(add);
+    return all;
+  }
+
+  /** Takes over saved contents in place of its own. */
+  restore(caches: readonly SavedCache[], works: readonly PendingDepotWork[]): void {
+    this.destroy();
+    const magazine = (entries: readonly number[] | null): number => {
+      if (entries === null) return NO_MAGAZINE;
+      const fresh = this.#pool.take();
+      for (const pfn of entries) this.#pool.push(fresh, pfn);
+      return fresh;
+    };
+    caches.forEach((cache, order) => {
+      for (const full of cache.depot) (this.#depots[order] as number[]).push(magazine(full));
+      cache.cpus.forEach((pair, cpu) => {
+        const at = cpu * IOVA_RANGE_CACHE_MAX_SIZE + order;
+        this.#loaded[at] = magazine(pair.loaded);
+        this.#prev[at] = magazine(pair.prev);
+      });
+    });
+    for (const { order, inUs } of works) this.#schedule(order, inUs);
+  }
+
   /** Forgets everything without touching the tree (`free_iova_rcaches`). */
   destroy(): void {
     for (let order = 0; order < IOVA_RANGE_CACHE_MAX_SIZE; order++) {
       const timer = this.#timers[order];
       if (timer !== null && timer !== undefined) this.#host.clock.cancel(timer);
-      this.#timers[order] = null;
+      this.#disarm(order);
       for (const full of (this.#depots[order] as number[]).splice(0)) this.#pool.release(full);
     }
     for (const places of [this.#loaded, this.#prev]) {
@@ -224,17 +281,26 @@ export class RangeCaches {
   }
 
   #armDepotWork(order: number): void {
-    const { clock, profile } = this.#host;
+    const { depotReclaimDelayUs } = this.#host.profile;
     // A work that is already pending keeps its time.
-    if (profile.depotReclaimDelayUs === null || this.#timers[order] !== null) return;
-    this.#timers[order] = clock.schedule(
-      profile.depotReclaimDelayUs,
-      this.#works[order] as () => void,
-    );
+    if (depotReclaimDelayUs === null || this.#timers[order] !== null) return;
+    this.#schedule(order, depotReclaimDelayUs);
+  }
+
+  #schedule(order: number, inUs: number): void {
+    const { clock } = this.#host;
+    this.#timers[order] = clock.schedule(inUs, this.#works[order] as () => void);
+    this.#dues[order] = clock.nowUs + inUs;
+    this.#armed.push(order);
+  }
+
+  #disarm(order: number): void {
+    this.#timers[order] = null;
+    this.#armed = this.#armed.filter((other) => other !== order);
   }
 
   #runDepotWork(order: number): void {
-    this.#timers[order] = null;
+    this.#disarm(order);
     const depot = this.#depots[order] as number[];
     if (depot.length <= this.#host.onlineCpus()) return;
     const full = depot.pop() as number;

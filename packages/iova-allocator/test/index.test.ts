@@ -14,6 +14,7 @@ test('exported names', async () => {
     'IovaDomain',
     'IovaError',
     'MAX_PFN',
+    'compareSnapshots',
     'iovaRcacheRange',
   ]);
 });

@@ -183,14 +183,19 @@ export class SlowTwin {
       });
       if (k < 0) break;
       this.now = this.works[k]?.due as number;
-      this.works[k] = undefined;
-      const depot = this.depots[k] as number[][];
-      if (depot.length > this.online.filter(Boolean).length) {
-        this.empty(depot.pop() as number[]);
-        this.arm(k);
-      }
+      this.runWork(k);
     }
     this.now = end;
+  }
+
+  runWork(k: number): void {
+    if (this.works[k] === undefined) return;
+    this.works[k] = undefined;
+    const depot = this.depots[k] as number[][];
+    if (depot.length > this.online.filter(Boolean).length) {
+      this.empty(depot.pop() as number[]);
+      this.arm(k);
+    }
   }
 
   private order(size: number): number {

@@ -1,0 +1,3 @@
+import { type SearchCase, searchCases } from './fragmented-space.ts';
+
+export const cases: readonly SearchCase[] = searchCases(1000, 0xfffff);
