@@ -270,11 +270,6 @@ describe('a file that is none', () => {
       text: swap(iova, '"granule":"0x1000"', '"granule":"0x3"'),
       says: 'f.json:1: expected what the packages model, got "IOVA_GRANULE"',
     },
-    {
-      name: 'a space without caches',
-      text: swap(iova, '"rcaches":true', '"rcaches":false'),
-      says: /^f\.json:1: cfg\.rcaches: expected true/,
-    },
   ];
   test.each(rows)('$name', ({ text, says }) => {
     const result = run(text);
