@@ -42,7 +42,8 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
   readonly #replaced = new IotlbGather();
 
   // The range of the call that runs, and what it did so far.
-  #table = 0;
+  #atLo = 0;
+  #atHi = 0;
   #unmapped = 0;
   #leafLevels = 0;
   #tableLevels = 0;
@@ -113,7 +114,7 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
       const level = sizes.levelOf(size);
       errno = this.#descend(at, level);
       if (errno !== 0) break;
-      const table = this.#table;
+      const table = this.#atHi * TWO32 + (this.#atLo >>> 0);
       const mask = level === this.topLevel ? this.topMask : (this.masks[level] as number);
       const span = this.spans[level] as number;
       let index = (at / span) & mask;
@@ -188,62 +189,81 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
     const memory = this.memory;
     const errno = this.#descend(iova, 0);
     if (errno !== 0) return errno;
-    const table = this.#table;
     const mask = this.topLevel === 0 ? this.topMask : (this.masks[0] as number);
-    const entry = table + ((iova / CPU_PAGE) & mask) * 8;
-    const old = memory.load64(entry);
-    if (this.kindOf(0, old, memory.hi) !== EMPTY) return -EADDRINUSE;
+    const entryLo = this.#atLo | (((iova / CPU_PAGE) & mask) << 3);
     const word = paddr * this.scale;
-    memory.store64(
-      entry,
-      (word & this.fieldLo) | (this.#attrLo[prot] as number) | this.#sizes.leafLo(12),
-      ((word / TWO32) & this.fieldHi) | (this.#attrHi[prot] as number) | this.#sizes.leafHi(12),
-    );
+    const lo = (word & this.fieldLo) | (this.#attrLo[prot] as number) | this.#sizes.leafLo(12);
+    const hi =
+      ((word / TWO32) & this.fieldHi) | (this.#attrHi[prot] as number) | this.#sizes.leafHi(12);
+    const block = memory.block(entryLo, this.#atHi);
+    if (block !== undefined) {
+      const k = (entryLo & (memory.blockBytes - 1)) >>> 2;
+      if (this.kindOf(0, block[k] as number, block[k + 1] as number) !== EMPTY) return -EADDRINUSE;
+      block[k] = lo;
+      block[k + 1] = hi;
+    } else {
+      const entry = this.#atHi * TWO32 + (entryLo >>> 0);
+      const old = memory.load64(entry);
+      if (this.kindOf(0, old, memory.hi) !== EMPTY) return -EADDRINUSE;
+      memory.store64(entry, lo, hi);
+    }
     this.counters.stores++;
     this.mapped = CPU_PAGE;
     return 0;
   }
 
-  /** Finds the table of `level` that holds an IOVA, made if need be, for `#table`: 0 or a negative errno. */
+  /** Finds the table of `level` that holds an IOVA, made if need be, for `#atLo` and `#atHi`: 0 or a negative errno. */
   #descend(iova: number, level: number): number {
     const { memory, kinds, inverses, masks, readLo, readHi, unscale, topLevel } = this;
     this.counters.levels += topLevel - level + 1;
-    this.#table = this.top;
+    this.#atLo = this.top | 0;
+    this.#atHi = (this.top / TWO32) | 0;
     if (this.incoherent || unscale !== 1) return this.#makeWay(iova, level, topLevel);
     const inBlock = memory.blockBytes - 1;
     let mask = this.topMask;
-    let atLo = this.top | 0;
-    let atHi = (this.top / TWO32) | 0;
+    let atLo = this.#atLo;
+    let atHi = this.#atHi;
+    let block = memory.block(atLo, atHi);
+    let heldLo = atLo & ~inBlock;
+    let heldHi = atHi;
     for (let at = topLevel; at > level; at--) {
       const entryLo = atLo | (((iova * (inverses[at] as number)) & mask) << 3);
-      const block = memory.block(entryLo, atHi);
+      if ((((entryLo ^ heldLo) & ~inBlock) | (atHi ^ heldHi)) !== 0) {
+        block = memory.block(entryLo, atHi);
+        heldLo = entryLo & ~inBlock;
+        heldHi = atHi;
+      }
       if (block === undefined) {
-        this.#table = atHi * TWO32 + (atLo >>> 0);
+        this.#atLo = atLo;
+        this.#atHi = atHi;
         return this.#makeWay(iova, level, at);
       }
       const k = (entryLo & inBlock) >>> 2;
       const lo = (block[k] as number) | 0;
       if (kinds[(at << 12) | (lo & 0xfff)] !== TABLE) {
-        this.#table = atHi * TWO32 + (atLo >>> 0);
+        this.#atLo = atLo;
+        this.#atHi = atHi;
         return this.#makeWay(iova, level, at);
       }
       atHi = (block[k + 1] as number) & readHi;
       atLo = lo & readLo;
       mask = masks[at - 1] as number;
     }
-    this.#table = atHi * TWO32 + (atLo >>> 0);
+    this.#atLo = atLo;
+    this.#atHi = atHi;
     return 0;
   }
 
-  /** Goes on from `#table`, a table of level `from`, with everything that may be missing or marked on the way. */
+  /** Goes on from `#atLo` and `#atHi`, a table of level `from`, with everything that may be missing or marked on the way. */
   #makeWay(iova: number, level: number, from: number): number {
-    let table = this.#table;
+    let table = this.#atHi * TWO32 + (this.#atLo >>> 0);
     for (let at = from; at > level; at--) {
       const mask = at === this.topLevel ? this.topMask : (this.masks[at] as number);
       table = this.tableBelow(at, table + ((iova / (this.spans[at] as number)) & mask) * 8);
       if (table < 0) return table;
     }
-    this.#table = table;
+    this.#atLo = table | 0;
+    this.#atHi = (table / TWO32) | 0;
     return 0;
   }
 

@@ -30,6 +30,8 @@ import {
 } from './table-words.lanes.ts';
 
 const TWO32 = 0x1_0000_0000;
+/** Of a page size that no level has. */
+const NO_LEVEL = LAST_LEVEL + 1;
 const DIRECTIONS = IOMMU_READ + IOMMU_WRITE;
 
 /**
@@ -40,6 +42,10 @@ const DIRECTIONS = IOMMU_READ + IOMMU_WRITE;
 export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
   mapped = 0;
   failedAt = -1;
+  /** The level of each page size below 2^31, by its leading zeros. */
+  readonly #levels: Int8Array = Int8Array.from({ length: 32 }, (_, zeros) =>
+    zeros === 0 ? -1 : this.#levelOfAny(2 ** (31 - zeros)),
+  );
   readonly #run: LeafRun = { paddr: 0, step: 0, lo: 0, hi: 0 };
   readonly #mapPlan: LpaeMapPlan = new LpaeMapPlan(this);
   readonly #unmapPlan: LpaeUnmapPlan = new LpaeUnmapPlan();
@@ -54,7 +60,8 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     this.mapped = 0;
     const counters = this.counters;
     counters.formatCalls++;
-    if (!this.#hasSizes(pgsize)) {
+    const leafLevel = this.#levelOf(pgsize);
+    if (leafLevel < 0) {
       this.raise('map: page size is not configured');
       return -ERRNO.EINVAL;
     }
@@ -64,7 +71,7 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     }
     if ((prot & DIRECTIONS) === 0) return -ERRNO.EINVAL;
     const memory = this.memory;
-    const { spans, inverses, topLevel } = this;
+    const { inverses, topLevel, syncMark } = this;
     // The table, and then the entry, in lanes: tables are aligned to their size.
     let atLo = this.baseLo;
     let atHi = this.baseHi;
@@ -74,7 +81,6 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     let heldLo = atLo & ~inBlock;
     let heldHi = atHi;
     for (let level = topLevel; ; level++) {
-      const size = spans[level] as number;
       const index = (iova * (inverses[level] as number)) & mask;
       atLo |= index << 3;
       if ((((atLo ^ heldLo) & ~inBlock) | (atHi ^ heldHi)) !== 0) {
@@ -83,7 +89,7 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
         heldHi = atHi;
       }
       const k = (atLo & inBlock) >>> 2;
-      if (size === pgsize) {
+      if (level === leafLevel) {
         counters.levels += level - topLevel + 1;
         const attrLo =
           (this.attrLo[prot & (PROTS - 1)] as number) | (this.leafTypes[level] as number);
@@ -97,7 +103,7 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
           block[k + 1] = attrHi | addressHi(paddr);
           counters.stores++;
           if (!this.coherent) this.clean(atHi * TWO32 + (atLo >>> 0), 8);
-          this.mapped = size;
+          this.mapped = pgsize;
           return 0;
         }
         const entry = atHi * TWO32 + (atLo >>> 0);
@@ -106,13 +112,13 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
         if (errno !== 0) return errno;
         const run = this.#run;
         run.paddr = paddr;
-        run.step = size;
+        run.step = pgsize;
         run.lo = attrLo;
         run.hi = attrHi;
         storeLeaves(memory, entry, n, run);
         counters.stores += n;
         if (!this.coherent) this.clean(entry, n * 8);
-        this.mapped = n * size;
+        this.mapped = n * pgsize;
         return 0;
       }
       if (level === LAST_LEVEL) {
@@ -129,7 +135,7 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
         lo = memory.load64(atHi * TWO32 + (atLo >>> 0)) | 0;
         hi = memory.hi | 0;
       }
-      if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE || (hi & this.syncMark) !== this.syncMark) {
+      if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE || (hi & syncMark) !== syncMark) {
         const errno = this.#enter(atHi * TWO32 + (atLo >>> 0), lo, hi);
         if (errno !== 0) {
           counters.levels += level - topLevel + 1;
@@ -148,7 +154,8 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     if (pgcount !== 1) requirePageCount(pgcount);
     const counters = this.counters;
     counters.formatCalls++;
-    if (!this.#hasSizes(pgsize) || pgcount === 0) {
+    const leafLevel = this.#levelOf(pgsize);
+    if (leafLevel < 0 || pgcount === 0) {
       this.raise('unmap: page size is not configured, or no pages');
       return 0;
     }
@@ -166,7 +173,6 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     let heldLo = atLo & ~inBlock;
     let heldHi = atHi;
     for (let level = topLevel; ; level++) {
-      const size = spans[level] as number;
       const index = (iova * (inverses[level] as number)) & mask;
       atLo |= index << 3;
       if ((((atLo ^ heldLo) & ~inBlock) | (atHi ^ heldHi)) !== 0) {
@@ -175,7 +181,7 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
         heldHi = atHi;
       }
       const k = (atLo & inBlock) >>> 2;
-      if (size === pgsize) {
+      if (level === leafLevel) {
         counters.levels += level - topLevel + 1;
         if (
           pgcount === 1 &&
@@ -186,8 +192,8 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
           block[k + 1] = 0;
           counters.stores++;
           if (!this.coherent) this.clean(atHi * TWO32 + (atLo >>> 0), 8);
-          this.#gather(gather, iova, size, 1);
-          return size;
+          this.#gather(gather, iova, pgsize, 1);
+          return pgsize;
         }
         const entry = atHi * TWO32 + (atLo >>> 0);
         const n = Math.min(pgcount, this.#leftInTable(index, mask));
@@ -202,38 +208,40 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
         lo = memory.load64(atHi * TWO32 + (atLo >>> 0)) | 0;
         hi = memory.hi | 0;
       }
-      if ((lo | hi) === 0) {
-        counters.levels += level - topLevel + 1;
-        this.raiseConflict('unmap: nothing is mapped');
-        return 0;
-      }
-      if (level === LAST_LEVEL) {
-        counters.levels += level - topLevel + 1;
-        this.raise('unmap: no level has the page size');
-        return 0;
-      }
-      if ((lo & PTE_TYPE_MASK) === leafTypes[level]) {
-        counters.levels += level - topLevel + 1;
-        if (this.profile.partialBlockUnmap === 'refuse') {
-          this.raise('Unmap of a partial large IOPTE is not allowed');
+      if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE || level === LAST_LEVEL) {
+        if ((lo | hi) === 0) {
+          counters.levels += level - topLevel + 1;
+          this.raiseConflict('unmap: nothing is mapped');
           return 0;
         }
-        // Only where the next level has the requested size does the new table leave out the part that goes.
-        const entry = atHi * TWO32 + (atLo >>> 0);
-        const below = spans[level + 1] as number;
-        const first = below === pgsize ? (iova / below) & this.mask : 0;
-        const n = below === pgsize ? Math.min(pgcount, this.mask + 1 - first) : 0;
-        const won = this.#split(level, entry, first, n);
-        if (won && n > 0) {
-          this.#gather(gather, iova, below, n);
-          return n * below;
+        if (level === LAST_LEVEL) {
+          counters.levels += level - topLevel + 1;
+          this.raise('unmap: no level has the page size');
+          return 0;
         }
-        lo = memory.load64(entry);
-        hi = memory.hi;
-        // No frame, or another CPU unmapped the block meanwhile.
-        if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE) return 0;
-        // The levels below are counted from here on as if the walk began at this one.
-        counters.levels -= level - topLevel + 1;
+        if ((lo & PTE_TYPE_MASK) === leafTypes[level]) {
+          counters.levels += level - topLevel + 1;
+          if (this.profile.partialBlockUnmap === 'refuse') {
+            this.raise('Unmap of a partial large IOPTE is not allowed');
+            return 0;
+          }
+          // Only where the next level has the requested size does the new table leave out the part that goes.
+          const entry = atHi * TWO32 + (atLo >>> 0);
+          const below = spans[level + 1] as number;
+          const first = below === pgsize ? (iova / below) & this.mask : 0;
+          const n = below === pgsize ? Math.min(pgcount, this.mask + 1 - first) : 0;
+          const won = this.#split(level, entry, first, n);
+          if (won && n > 0) {
+            this.#gather(gather, iova, below, n);
+            return n * below;
+          }
+          lo = memory.load64(entry);
+          hi = memory.hi;
+          // No frame, or another CPU unmapped the block meanwhile.
+          if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE) return 0;
+          // The levels below are counted from here on as if the walk began at this one.
+          counters.levels -= level - topLevel + 1;
+        }
       }
       atLo = lo & this.addressMask;
       atHi = (hi & PTE_HI_ADDRESS_MASK) | ((lo & this.wideMask) << 4);
@@ -513,10 +521,22 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     }
   }
 
-  #hasSizes(pgsize: number): boolean {
-    // As the kernel asks: every bit of the request, not just one, is in the bitmap.
+  /**
+   * The level whose leaves have `pgsize` bytes; -1 when the size is not configured. As the kernel asks, every bit of the size, not
+   * just one, has to be in the bitmap: a sum of sizes passes, and is of no level.
+   */
+  #levelOf(pgsize: number): number {
+    const small = pgsize | 0;
+    if (small === pgsize && small > 0 && (small & (small - 1)) === 0)
+      return this.#levels[Math.clz32(small)] as number;
+    return this.#levelOfAny(pgsize);
+  }
+
+  #levelOfAny(pgsize: number): number {
     const bitmap = this.pgsizeBitmap;
-    if ((pgsize & ~bitmap) !== 0 || pgsize === 0) return false;
-    return pgsize < TWO32 || ((pgsize / TWO32) & ~(bitmap / TWO32)) === 0;
+    const foreign = (pgsize & ~bitmap) | ((pgsize / TWO32) & ~(bitmap / TWO32));
+    if (foreign !== 0 || pgsize === 0) return -1;
+    const level = this.spans.indexOf(pgsize);
+    return level < 0 ? NO_LEVEL : level;
   }
 }
