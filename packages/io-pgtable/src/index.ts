@@ -22,6 +22,7 @@ export { GenericPageTable, type ReadDirtyOptions } from './generic/generic-page-
 export { type Riscv64HwInfo, riscv64 } from './generic/riscv64.lanes.ts';
 export { type VtdssHwInfo, vtdss } from './generic/vtdss.lanes.ts';
 export { type X8664HwInfo, x8664 } from './generic/x86-64.lanes.ts';
+export { GeometryError } from './geometry-error.ts';
 export { IotlbGather } from './iotlb-gather.ts';
 export { arm32LpaeS1, arm32LpaeS2 } from './lpae/arm-32-lpae.ts';
 export {
@@ -36,7 +37,6 @@ export {
 } from './lpae/arm-64-lpae-s2.lanes.ts';
 export { type LpaeEntries, type LpaeFormat, lpaeFormat } from './lpae/lpae-format.ts';
 export {
-  GeometryError,
   type GeometryRequest,
   type LpaeGeometry,
   lpaeGeometry,

@@ -8,8 +8,8 @@ import {
 } from '@iommukit/platform';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { GeometryError } from '../src/index.ts';
 import { IotlbGather } from '../src/iotlb-gather.ts';
-import { GeometryError } from '../src/lpae/lpae-geometry.ts';
 import type { PageTableConfig } from '../src/page-table-config.ts';
 import { IO_PGTABLE_PROFILES } from '../src/profile.ts';
 import {

@@ -1,13 +1,13 @@
 import { hex, IommuError, type U64, u64Of } from '@iommukit/bits';
 import { ERRNO } from '@iommukit/platform';
 import type { IotlbGather } from '../iotlb-gather.ts';
-import { clearEntries, firstUsed, zeroWords } from '../lpae/table-words.lanes.ts';
 import { requirePageCount } from '../page-count.ts';
 import type { PageTable } from '../page-table.ts';
 import { PageTableBase } from '../page-table-base.ts';
 import type { PageTableConfig } from '../page-table-config.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
 import type { EntryKind, TableShape } from '../table-shape.ts';
+import { clearEntries, firstUsed, zeroWords } from '../table-words.lanes.ts';
 import { DART_HI_WHOLE_PAGE, DART_VALID, type DartEntries } from './dart-entries.ts';
 import { type DartRun, firstEmpty, storeFields } from './dart-words.lanes.ts';
 

@@ -1,10 +1,10 @@
 import { u64 } from '@iommukit/bits';
 import { ERRNO } from '@iommukit/platform';
 import { IotlbGather } from '../iotlb-gather.ts';
-import { clearEntries, firstUsed } from '../lpae/table-words.lanes.ts';
 import { requirePageCount } from '../page-count.ts';
 import type { PageTable } from '../page-table.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
+import { clearEntries, firstUsed } from '../table-words.lanes.ts';
 import { type GenericConfig, GenericTableError } from './generic-config.ts';
 import type { GenericEntries, GenericGeometry, HasFeature } from './generic-entries.ts';
 import { endOfLeaves, type LeafWords, storeLeafWords } from './generic-leaf-words.lanes.ts';

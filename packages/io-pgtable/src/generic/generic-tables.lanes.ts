@@ -1,7 +1,6 @@
 import { type U64, u64Of } from '@iommukit/bits';
 import { ERRNO, type MemoryView } from '@iommukit/platform';
 import type { IotlbGather } from '../iotlb-gather.ts';
-import { firstUsed, zeroWords } from '../lpae/table-words.lanes.ts';
 import {
   countClean,
   countTable,
@@ -9,6 +8,7 @@ import {
   pageTableCounters,
 } from '../page-table-counters.ts';
 import type { EntryKind, TableShape } from '../table-shape.ts';
+import { firstUsed, zeroWords } from '../table-words.lanes.ts';
 import type {
   DmaTableFrames,
   GenericConfig,

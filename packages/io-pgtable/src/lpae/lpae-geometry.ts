@@ -1,7 +1,6 @@
 import {
   ctz,
   hasPageSize,
-  IommuError,
   pageSizes,
   SZ_1G,
   SZ_2M,
@@ -11,6 +10,7 @@ import {
   SZ_64K,
   SZ_512M,
 } from '@iommukit/bits';
+import { GeometryError } from '../geometry-error.ts';
 
 /**
  * Shape of a table of the long-descriptor family: 64-bit entries, four levels 0 to 3, level 3 holds pages. Derived from the
@@ -102,20 +102,4 @@ export function lpaeGeometry(request: GeometryRequest): LpaeGeometry | undefined
     topEntries: 2 ** topBits,
     entrySizes: [4, 3, 2, 1].map((rank) => 2 ** (rank * bitsPerLevel + 3)),
   };
-}
-
-/**
- * An input address size that leaves no bit above the page offset; code `INPUT_ADDRESS_SIZE`.
- * @example try { createPageTable(arm64LpaeS1, { ...config, ias: 12 }); } catch (e) { (e as GeometryError).operands.ias; } // 12
- */
-export class GeometryError extends IommuError<{ ias: number; granule: number }> {
-  override readonly name = 'GeometryError';
-  constructor(operands: { ias: number; granule: number }) {
-    super(
-      'INPUT_ADDRESS_SIZE',
-      operands,
-      `${operands.ias} input address bits hold no page of ${operands.granule} bytes`,
-      'Pass an ias above the page offset',
-    );
-  }
 }

@@ -1,8 +1,8 @@
 import type { MemoryView } from '@iommukit/platform';
 import { PageRun } from '../page-run.ts';
 import type { PhysRun } from '../range-page-table.ts';
+import { addressHi, addressLo, type LeafRun, storeLeaves } from '../table-words.lanes.ts';
 import { LAST_LEVEL, type LpaeTables } from './lpae-tables.lanes.ts';
-import { addressHi, addressLo, type LeafRun, storeLeaves } from './table-words.lanes.ts';
 
 /** No prefix: table numbers start at 0. */
 const NONE = -1;

@@ -3,9 +3,9 @@ import { ERRNO } from '@iommukit/platform';
 import { countTable } from '../page-table-counters.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
 import type { PhysRun } from '../range-page-table.ts';
+import { firstUsed, zeroWords } from '../table-words.lanes.ts';
 import { type LpaeMapPlan, tableNumber } from './lpae-map-plan.lanes.ts';
 import { LAST_LEVEL, type LpaeTables, PROTS } from './lpae-tables.lanes.ts';
-import { firstUsed, zeroWords } from './table-words.lanes.ts';
 
 const DIRECTIONS = IOMMU_READ + IOMMU_WRITE;
 

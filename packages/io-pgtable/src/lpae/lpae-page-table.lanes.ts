@@ -15,10 +15,6 @@ import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
 import type { RangeGather } from '../range-gather.ts';
 import type { PhysRun, RangePageTable, UnmapRangeOptions } from '../range-page-table.ts';
 import type { TableShape } from '../table-shape.ts';
-import { LpaeMapPlan } from './lpae-map-plan.lanes.ts';
-import { mapRange } from './lpae-map-range.lanes.ts';
-import { LAST_LEVEL, LpaeTables, PROTS } from './lpae-tables.lanes.ts';
-import { LpaeUnmapPlan, unmapRange } from './lpae-unmap-range.lanes.ts';
 import {
   addressHi,
   addressLo,
@@ -27,7 +23,11 @@ import {
   firstUsed,
   type LeafRun,
   storeLeaves,
-} from './table-words.lanes.ts';
+} from '../table-words.lanes.ts';
+import { LpaeMapPlan } from './lpae-map-plan.lanes.ts';
+import { mapRange } from './lpae-map-range.lanes.ts';
+import { LAST_LEVEL, LpaeTables, PROTS } from './lpae-tables.lanes.ts';
+import { LpaeUnmapPlan, unmapRange } from './lpae-unmap-range.lanes.ts';
 
 const TWO32 = 0x1_0000_0000;
 /** Of a page size that no level has. */

@@ -15,9 +15,9 @@ import {
 } from '../page-table-counters.ts';
 import type { IoPgtableProfile } from '../profile.ts';
 import type { EntryKind, TableShape } from '../table-shape.ts';
+import { addressHi, addressLo, firstUsed, zeroWords } from '../table-words.lanes.ts';
 import type { LpaeEntries } from './lpae-format.ts';
 import type { LpaeGeometry } from './lpae-geometry.ts';
-import { addressHi, addressLo, firstUsed, zeroWords } from './table-words.lanes.ts';
 
 const TWO32 = 0x1_0000_0000;
 /** Values of `prot`: six flags. */

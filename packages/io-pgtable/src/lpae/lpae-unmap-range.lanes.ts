@@ -1,8 +1,8 @@
 import { PTE_TYPE_MASK, PTE_TYPE_TABLE } from '@iommukit/arm-arch';
 import { PageRun } from '../page-run.ts';
 import { HAD_TABLES, type RangeGather } from '../range-gather.ts';
+import { clearEntries, firstOther, firstUsed } from '../table-words.lanes.ts';
 import { LAST_LEVEL, type LpaeTables } from './lpae-tables.lanes.ts';
-import { clearEntries, firstOther, firstUsed } from './table-words.lanes.ts';
 
 /**
  * What one `unmapRange` works with, reused by the next.

@@ -1,6 +1,6 @@
 import { hasPageSize, SZ_4K, SZ_64K } from '@iommukit/bits';
 import { ERRNO } from '@iommukit/platform';
-import { GeometryError } from '../lpae/lpae-geometry.ts';
+import { GeometryError } from '../geometry-error.ts';
 import type { PageTableConfig, PageTableQuirks, QuirkName } from '../page-table-config.ts';
 import type { PageTableFormat } from '../page-table-format.ts';
 import { IOMMU_CACHE, IOMMU_MMIO, IOMMU_NOEXEC, IOMMU_PRIV, IOMMU_WRITE } from '../prot.ts';
