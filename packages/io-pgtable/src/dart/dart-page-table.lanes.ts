@@ -65,14 +65,23 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
   readonly #mask: number;
   /** Bytes that one entry of each level spans, by level, and at the end those of a top table. */
   readonly #spans: readonly number[];
+  /** 1 / span: a multiplication costs a walk less than a division. */
+  readonly #inverses: Float64Array;
+  /** The addresses of the top tables in lanes. */
+  readonly #rootLo: Int32Array;
+  readonly #rootHi: Int32Array;
   readonly #endIova: number;
   readonly #endPaddr: number;
   readonly #divisor: number;
+  /** The divisor as a shift. */
+  readonly #shift: number;
   readonly #maskLo: number;
   readonly #maskHi: number;
   readonly #leaves: Int32Array = new Int32Array(PROTS);
   readonly #run: DartRun;
   #visited = 0;
+  /** Where `#pageEntry` found the entry in its block. */
+  #lane = 0;
 
   constructor(
     config: PageTableConfig,
@@ -90,9 +99,13 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
     // As integers: powers and unsigned masks are doubles.
     this.#mask = (2 ** bitsPerLevel - 1) | 0;
     this.#spans = [0, 0, 1, 2, 3].map((rank) => granule * 2 ** (bitsPerLevel * rank));
+    this.#inverses = Float64Array.from(this.#spans, (span) => 1 / span);
+    this.#rootLo = Int32Array.from(roots, (root) => root | 0);
+    this.#rootHi = Int32Array.from(roots, (root) => root / TWO32);
     this.#endIova = nTtbrs * (this.#spans[levels + 1] as number);
     this.#endPaddr = 2 ** config.oas;
     this.#divisor = entries.divisor;
+    this.#shift = 31 - Math.clz32(entries.divisor);
     this.#maskLo = entries.maskLo | 0;
     this.#maskHi = entries.maskHi;
     for (let prot = 0; prot < PROTS; prot++) this.#leaves[prot] = entries.leafAttributes(prot);
@@ -165,6 +178,7 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
     }
     if ((prot & DIRECTIONS) === 0) return -ERRNO.EINVAL;
     if (iova >= this.#endIova) return -ERRNO.ENOMEM;
+    if (pgcount === 1 && this.#mapPage(iova, paddr, prot)) return 0;
     const memory = this.memory;
     let table = this.#rootOf(iova);
     for (let level = this.topLevel; level > LAST_LEVEL; level--) {
@@ -210,6 +224,7 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
       this.raise('unmap: page size is not configured, or no pages');
       return 0;
     }
+    if (pgcount === 1 && iova < this.#endIova && this.#unmapPage(iova, gather)) return pgsize;
     const table = this.#leafTable(iova);
     counters.levels += this.#visited;
     if (table < 0) {
@@ -249,6 +264,78 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
     for (const root of this.roots) {
       this.#freeBelow(this.topLevel, root);
       this.frames.free(root, this.#tableBytes);
+    }
+  }
+
+  /** Maps one page, the usual call; false, and nothing done, where the long way must see to it. */
+  #mapPage(iova: number, paddr: number, prot: number): boolean {
+    const block = this.#pageEntry(iova);
+    const k = this.#lane;
+    if (block === undefined || ((block[k] as number) | (block[k + 1] as number)) !== 0)
+      return false;
+    block[k] = (this.#leaves[prot & (PROTS - 1)] as number) | this.#lo(paddr);
+    block[k + 1] = DART_HI_WHOLE_PAGE | this.#hi(paddr);
+    const counters = this.counters;
+    counters.levels += this.topLevel;
+    counters.stores++;
+    this.mapped = this.pgsizeBitmap;
+    return true;
+  }
+
+  /** Unmaps one page; false, and nothing done, as above. */
+  #unmapPage(iova: number, gather: IotlbGather | null): boolean {
+    const block = this.#pageEntry(iova);
+    const k = this.#lane;
+    if (block === undefined || ((block[k] as number) | (block[k + 1] as number)) === 0)
+      return false;
+    block[k] = 0;
+    block[k + 1] = 0;
+    const counters = this.counters;
+    counters.levels += this.topLevel;
+    counters.stores++;
+    this.addPages(gather, iova, this.pgsizeBitmap, 1);
+    return true;
+  }
+
+  /**
+   * The memory block with the page entry of an IOVA, at `#lane`; `undefined` without a table, or where memory lends no blocks.
+   * Addresses stay in lanes, and one block serves for as many levels as it can: look-ups are most of the cost.
+   */
+  #pageEntry(iova: number): Uint32Array | undefined {
+    const memory = this.memory;
+    const inverses = this.#inverses;
+    const mask = this.#mask;
+    const maskLo = this.#maskLo;
+    const maskHi = this.#maskHi;
+    const shift = this.#shift;
+    const inBlock = memory.blockBytes - 1;
+    const root = (iova * (inverses[this.topLevel + 1] as number)) | 0;
+    const rootLo = this.#rootLo[root];
+    if (rootLo === undefined) return undefined;
+    let atLo = rootLo | 0;
+    let atHi = (this.#rootHi[root] as number) | 0;
+    let block = memory.block(atLo, atHi);
+    let heldLo = atLo & ~inBlock;
+    let heldHi = atHi;
+    for (let level = this.topLevel; ; level--) {
+      atLo = (atLo + (((iova * (inverses[level] as number)) & mask) << 3)) | 0;
+      if ((((atLo ^ heldLo) & ~inBlock) | (atHi ^ heldHi)) !== 0) {
+        block = memory.block(atLo, atHi);
+        heldLo = atLo & ~inBlock;
+        heldHi = atHi;
+      }
+      if (block === undefined) return undefined;
+      const k = (atLo & inBlock) >>> 2;
+      if (level === LAST_LEVEL) {
+        this.#lane = k;
+        return block;
+      }
+      const lo = (block[k] as number) | 0;
+      const hi = (block[k + 1] as number) | 0;
+      if ((lo | hi) === 0) return undefined;
+      atLo = (lo & maskLo) << shift;
+      // In two steps: a shift by 32, for a shift of 0, would be none.
+      atHi = ((hi & maskHi) << shift) | ((lo >>> 1) >>> (31 - shift));
     }
   }
 

@@ -42,8 +42,8 @@ export class GenericLookups<H> extends GenericTables<H> {
     if (!this.covers(iova)) return 0;
     const inBlock = memory.blockBytes - 1;
     let mask = this.topMask;
-    let atLo = this.top | 0;
-    let atHi = (this.top / TWO32) | 0;
+    let atLo = this.topLo;
+    let atHi = this.topHi;
     let block = memory.block(atLo, atHi);
     let heldLo = atLo & ~inBlock;
     let heldHi = atHi;

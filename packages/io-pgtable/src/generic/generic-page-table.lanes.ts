@@ -15,6 +15,7 @@ import { EADDRINUSE, EMPTY, LEAF, lowBits, PROTS, TABLE } from './generic-tables
 export type { ReadDirtyOptions } from './generic-lookups.lanes.ts';
 
 const TWO32 = 0x1_0000_0000;
+const TWO64 = TWO32 * TWO32;
 const CPU_PAGE = 4096;
 const DIRECTIONS = IOMMU_READ + IOMMU_WRITE;
 
@@ -33,6 +34,9 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
   readonly #words: LeafWords = { word: 0, step: 0, lo: 0, hi: 0, fieldLo: 0, fieldHi: 0 };
   readonly #attrLo = new Int32Array(PROTS);
   readonly #attrHi = new Int32Array(PROTS);
+  /** The same with what the smallest page adds. */
+  readonly #pageLo = new Int32Array(PROTS);
+  readonly #pageHi = new Int32Array(PROTS);
   /** Why a `prot` is refused, by `prot`; 0: it is not. */
   readonly #attrErrno = new Int32Array(PROTS);
   readonly #endPaddr: number;
@@ -48,6 +52,8 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
   #leafLevels = 0;
   #tableLevels = 0;
   #unlinked: number[] = [];
+  /** Where `#pageEntry` found the entry in its block. */
+  #lane = 0;
 
   constructor(
     entries: GenericEntries<H>,
@@ -70,6 +76,10 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
     this.#words.fieldLo = this.fieldLo;
     this.#words.fieldHi = this.fieldHi;
     this.#sizes = new PageSizes(this.pgsizeBitmap, entries);
+    for (let prot = 0; prot < PROTS; prot++) {
+      this.#pageLo[prot] = (this.#attrLo[prot] as number) | this.#sizes.leafLo(12);
+      this.#pageHi[prot] = (this.#attrHi[prot] as number) | this.#sizes.leafHi(12);
+    }
     this.#shortWay = this.granule === CPU_PAGE && !this.incoherent && this.#sizes.has(CPU_PAGE);
   }
 
@@ -80,9 +90,10 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
    * is mapped there; -ENOMEM. Throws {@link GenericTableError} for a length that is no multiple of the smallest page.
    */
   map(iova: number, paddr: number, length: number, prot: number): number {
-    const counters = this.counters;
-    counters.formatCalls++;
+    this.counters.formatCalls++;
     this.mapped = 0;
+    if (length === CPU_PAGE && this.#shortWay && this.#mapFast(iova, paddr, prot & (PROTS - 1)))
+      return 0;
     if ((prot & DIRECTIONS) === 0) {
       this.raise('map: neither read nor write');
       return -ERRNO.EINVAL;
@@ -150,6 +161,7 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
    */
   unmap(iova: number, length: number, gather: IotlbGather): number {
     this.counters.formatCalls++;
+    if (length === CPU_PAGE && this.#shortWay && this.#unmapFast(iova, gather)) return CPU_PAGE;
     if (!this.setRange(iova, length)) return 0;
     this.#unmapped = 0;
     this.#leafLevels = 0;
@@ -165,19 +177,109 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
   mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
     if (pgcount !== 1) requirePageCount(pgcount);
     this.mapped = 0;
-    if (!this.#sizes.has(pgsize)) return -ERRNO.EINVAL;
+    if (!this.#has(pgsize)) return -ERRNO.EINVAL;
     return pgcount === 0 ? 0 : this.map(iova, paddr, pgsize * pgcount, prot);
   }
 
   /** As `unmap`; without a gather everything is invalidated at once. */
   unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
     if (pgcount !== 1) requirePageCount(pgcount);
-    if (!this.#sizes.has(pgsize)) return 0;
+    if (!this.#has(pgsize)) return 0;
     if (gather !== null) return this.unmap(iova, pgsize * pgcount, gather);
     const own = new IotlbGather();
     const unmapped = this.unmap(iova, pgsize * pgcount, own);
     this.syncGather(own);
     return unmapped;
+  }
+
+  #has(pgsize: number): boolean {
+    return (pgsize === CPU_PAGE && this.#shortWay) || this.#sizes.has(pgsize);
+  }
+
+  /** Maps one page of the CPU's size where nothing is missing; false, and nothing done, where the long way must see to it. */
+  #mapFast(iova: number, paddr: number, prot: number): boolean {
+    if (
+      (prot & DIRECTIONS) === 0 ||
+      this.#attrErrno[prot] !== 0 ||
+      !(paddr < this.#endPaddr) ||
+      ((iova | paddr) & (CPU_PAGE - 1)) !== 0
+    )
+      return false;
+    const block = this.#pageEntry(iova);
+    const k = this.#lane;
+    if (block === undefined || ((block[k] as number) | (block[k + 1] as number)) !== 0)
+      return false;
+    const word = paddr * this.scale;
+    block[k] = (word & this.fieldLo) | (this.#pageLo[prot] as number);
+    block[k + 1] = ((word / TWO32) & this.fieldHi) | (this.#pageHi[prot] as number);
+    const counters = this.counters;
+    counters.levels += this.topLevel + 1;
+    counters.stores++;
+    this.mapped = CPU_PAGE;
+    return true;
+  }
+
+  /** Unmaps one page of the CPU's size that is a leaf of one entry; false, and nothing done, as above. */
+  #unmapFast(iova: number, gather: IotlbGather): boolean {
+    if ((iova & (CPU_PAGE - 1)) !== 0) return false;
+    const block = this.#pageEntry(iova);
+    if (block === undefined) return false;
+    const { contLo, contHi } = this;
+    const k = this.#lane;
+    const lo = (block[k] as number) | 0;
+    const hi = (block[k + 1] as number) | 0;
+    if (this.kinds[lo & 0xfff] !== LEAF) return false;
+    // A page of several entries goes as a whole.
+    if ((contLo | contHi) !== 0 && (lo & contLo) === contLo && (hi & contHi) === contHi)
+      return false;
+    block[k] = 0;
+    block[k + 1] = 0;
+    const counters = this.counters;
+    counters.levels += this.topLevel + 1;
+    counters.stores++;
+    this.#leafLevels = 1;
+    this.#tableLevels = 0;
+    this.#gatherRange(gather, iova, CPU_PAGE);
+    return true;
+  }
+
+  /**
+   * The memory block with the lowest level's entry of an IOVA, at `#lane`; `undefined` without a table, where memory lends no blocks,
+   * and outside the address size. Addresses stay in lanes, and one block serves for as many levels as it can: look-ups are most of
+   * the cost.
+   */
+  #pageEntry(iova: number): Uint32Array | undefined {
+    // The tables of a signed space cover all that lies above.
+    if (!this.covers(iova) || iova >= TWO64) return undefined;
+    const { memory, kinds, inverses, masks, readLo, readHi, shift, topLevel } = this;
+    const inBlock = memory.blockBytes - 1;
+    let mask = this.topMask;
+    let atLo = this.topLo;
+    let atHi = this.topHi;
+    let block = memory.block(atLo, atHi);
+    let heldLo = atLo & ~inBlock;
+    let heldHi = atHi;
+    for (let level = topLevel; ; level--) {
+      atLo |= ((iova * (inverses[level] as number)) & mask) << 3;
+      if ((((atLo ^ heldLo) & ~inBlock) | (atHi ^ heldHi)) !== 0) {
+        block = memory.block(atLo, atHi);
+        heldLo = atLo & ~inBlock;
+        heldHi = atHi;
+      }
+      if (block === undefined) return undefined;
+      const k = (atLo & inBlock) >>> 2;
+      if (level === 0) {
+        this.#lane = k;
+        return block;
+      }
+      const lo = (block[k] as number) | 0;
+      if (kinds[(level << 12) | (lo & 0xfff)] !== TABLE) return undefined;
+      const field = lo & readLo;
+      atLo = field << shift;
+      // In two steps: a shift by 32, for a shift of 0, would be none.
+      atHi = (((block[k + 1] as number) & readHi) << shift) | ((field >>> 1) >>> (31 - shift));
+      mask = masks[level - 1] as number;
+    }
   }
 
   /** Maps one page of the CPU's size (the single-page path of `map_range`). */
@@ -190,23 +292,13 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
     const errno = this.#descend(iova, 0);
     if (errno !== 0) return errno;
     const mask = this.topLevel === 0 ? this.topMask : (this.masks[0] as number);
-    const entryLo = this.#atLo | (((iova / CPU_PAGE) & mask) << 3);
+    const entry = this.#atHi * TWO32 + ((this.#atLo | (((iova / CPU_PAGE) & mask) << 3)) >>> 0);
+    const old = memory.load64(entry);
+    if (this.kindOf(0, old, memory.hi) !== EMPTY) return -EADDRINUSE;
     const word = paddr * this.scale;
-    const lo = (word & this.fieldLo) | (this.#attrLo[prot] as number) | this.#sizes.leafLo(12);
-    const hi =
-      ((word / TWO32) & this.fieldHi) | (this.#attrHi[prot] as number) | this.#sizes.leafHi(12);
-    const block = memory.block(entryLo, this.#atHi);
-    if (block !== undefined) {
-      const k = (entryLo & (memory.blockBytes - 1)) >>> 2;
-      if (this.kindOf(0, block[k] as number, block[k + 1] as number) !== EMPTY) return -EADDRINUSE;
-      block[k] = lo;
-      block[k + 1] = hi;
-    } else {
-      const entry = this.#atHi * TWO32 + (entryLo >>> 0);
-      const old = memory.load64(entry);
-      if (this.kindOf(0, old, memory.hi) !== EMPTY) return -EADDRINUSE;
-      memory.store64(entry, lo, hi);
-    }
+    const lo = (word & this.fieldLo) | (this.#pageLo[prot] as number);
+    const hi = ((word / TWO32) & this.fieldHi) | (this.#pageHi[prot] as number);
+    memory.store64(entry, lo, hi);
     this.counters.stores++;
     this.mapped = CPU_PAGE;
     return 0;
@@ -216,8 +308,8 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
   #descend(iova: number, level: number): number {
     const { memory, kinds, inverses, masks, readLo, readHi, unscale, topLevel } = this;
     this.counters.levels += topLevel - level + 1;
-    this.#atLo = this.top | 0;
-    this.#atHi = (this.top / TWO32) | 0;
+    this.#atLo = this.topLo;
+    this.#atHi = this.topHi;
     if (this.incoherent || unscale !== 1) return this.#makeWay(iova, level, topLevel);
     const inBlock = memory.blockBytes - 1;
     let mask = this.topMask;

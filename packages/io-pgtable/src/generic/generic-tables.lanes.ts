@@ -63,6 +63,8 @@ export class GenericTables<H> implements TableShape {
   topLevel: number;
   /** Address of the top table. */
   top = -1;
+  /** The same in lanes. @internal */ topLo = -1;
+  /** @internal */ topHi = -1;
 
   /** @internal */ readonly memory: MemoryView;
   /** @internal */ readonly driver: GenericDriver;
@@ -94,6 +96,8 @@ export class GenericTables<H> implements TableShape {
   /** @internal */ readonly readHi: number;
   /** The inverse of the scale: a multiplication costs a walk less than a division. @internal */
   readonly unscale: number;
+  /** It as a shift to the left; only where it is no fraction. @internal */
+  readonly shift: number;
 
   readonly #lowestOne: boolean;
   readonly #frames: DmaTableFrames;
@@ -149,6 +153,7 @@ export class GenericTables<H> implements TableShape {
     this.fieldHi = entries.address.hi | 0;
     this.scale = entries.address.scale;
     this.unscale = 1 / this.scale;
+    this.shift = 31 - Math.clz32(this.unscale);
     this.readLo = this.fieldLo & ~sme.lo;
     this.readHi = this.fieldHi & ~sme.hi;
     const words = levels.map((level) => entries.tableAttributes(level, has, sme));
@@ -246,7 +251,7 @@ export class GenericTables<H> implements TableShape {
   allocTop(): number {
     const table = this.allocTable();
     if (table < 0) return table;
-    this.top = table;
+    this.#setTop(table);
     return 0;
   }
 
@@ -325,7 +330,7 @@ export class GenericTables<H> implements TableShape {
       this.#link(topLevel, table, top);
       top = table;
     }
-    this.top = top;
+    this.#setTop(top);
     this.topLevel = topLevel;
     this.#setReach();
     this.driver.changeTop?.(top, topLevel);
@@ -414,7 +419,14 @@ export class GenericTables<H> implements TableShape {
     const span = this.spans[level] as number;
     const all = 2 ** this.maxVaszLg2;
     this.reach = Math.min(span * ((this.masks[level] as number) + 1), all);
-    this.topMask = Math.max(1, this.reach / span) - 1;
+    // As an integer: a division gives a double, and the walk's index would be one.
+    this.topMask = (Math.max(1, this.reach / span) - 1) | 0;
+  }
+
+  #setTop(table: number): void {
+    this.top = table;
+    this.topLo = table | 0;
+    this.topHi = (table / TWO32) | 0;
   }
 
   #listBelow(level: number, table: number, tables: number[]): void {

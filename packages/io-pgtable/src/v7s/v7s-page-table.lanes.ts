@@ -32,6 +32,8 @@ const SUPER = SHORT_SUPERSECTION | SHORT_TYPE_PAGE;
 /** Bytes that an entry of level 1 and of level 2 spans. */
 export const SECTION = 0x10_0000;
 const PAGE = 0x1000;
+/** A multiplication costs a walk less than a division. */
+const PER_SECTION = 1 / SECTION;
 /** Bytes and largest index of a second-level table. */
 const TABLE_BYTES = 1024;
 const TABLE_MASK = 255;
@@ -89,6 +91,9 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
   readonly leafLevel = 2;
   readonly roots: readonly number[];
 
+  /** The address of the top table in lanes. */
+  readonly #baseLo: number;
+  readonly #baseHi: number;
   readonly #topBytes: number;
   readonly #topMask: number;
   readonly #endIova: number;
@@ -105,6 +110,8 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
   #clearedAt = 0;
   #clearedSpan = 0;
   #cleared = 0;
+  /** Where `#pageEntry` found the entry in its block. */
+  #lane = 0;
 
   constructor(config: PageTableConfig, pgsizeBitmap: number, parts: V7sParts) {
     super(config);
@@ -112,6 +119,8 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
     this.pgsizeBitmap = pgsizeBitmap;
     this.base = parts.base;
     this.roots = [parts.base];
+    this.#baseLo = parts.base | 0;
+    this.#baseHi = (parts.base / TWO32) | 0;
     this.registers = parts.registers;
     this.#topBytes = parts.topBytes;
     // As an integer: a power gives a double, and the walk's index would be one.
@@ -179,6 +188,8 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
       return -ERRNO.ERANGE;
     }
     if ((prot & DIRECTIONS) === 0 || pgcount === 0) return -ERRNO.EINVAL;
+    if (pgsize === PAGE && pgcount === 1 && this.coherent && this.#mapPage(iova, paddr, prot))
+      return 0;
     this.#checkRun(iova, pgsize, pgcount);
     for (let done = 0; done < pgcount; ) {
       const at = done * pgsize;
@@ -197,6 +208,8 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
       this.raise('unmap: address out of range');
       return 0;
     }
+    if (pgsize === PAGE && pgcount === 1 && this.coherent && this.#unmapPage(iova, gather))
+      return PAGE;
     this.#checkRun(iova, pgsize, pgcount);
     // The kernel notes the entries of a page in an array of 16.
     if (entriesOf(pgsize) > SHORT_COPIES) throw new TableOverrunError({ iova, pgsize });
@@ -245,6 +258,51 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
         this.release(this.#address(word, SHORT_TABLE_ADDRESS), TABLE_BYTES);
     }
     this.frames.free(this.base, this.#topBytes);
+  }
+
+  /** Maps one 4 KiB page, the usual call; false, and nothing done, where the long way must see to it. */
+  #mapPage(iova: number, paddr: number, prot: number): boolean {
+    const block = this.#pageEntry(iova);
+    if (block === undefined || block[this.#lane] !== 0) return false;
+    const attributes = this.#leaves[PAGE_LEAVES + (prot & (PROTS - 1))] as number;
+    block[this.#lane] = this.#word(attributes, paddr, SHORT_PAGE_ADDRESS);
+    const counters = this.counters;
+    counters.levels += 2;
+    counters.stores++;
+    this.mapped = PAGE;
+    return true;
+  }
+
+  /** Unmaps one 4 KiB page; false, and nothing done, as above. */
+  #unmapPage(iova: number, gather: IotlbGather | null): boolean {
+    const block = this.#pageEntry(iova);
+    if (block === undefined || ((block[this.#lane] as number) & SHORT_TYPE_PAGE) === 0)
+      return false;
+    block[this.#lane] = 0;
+    const counters = this.counters;
+    counters.levels += 2;
+    counters.stores++;
+    this.addPages(gather, iova, PAGE, 1);
+    return true;
+  }
+
+  /**
+   * The memory block with the second-level entry of an IOVA, at `#lane`; `undefined` without a table, or where memory lends no blocks.
+   * Addresses stay in lanes, and the block of the top table serves for both levels when it can: look-ups are most of the cost.
+   */
+  #pageEntry(iova: number): Uint32Array | undefined {
+    const memory = this.memory;
+    const inBlock = memory.blockBytes - 1;
+    const top = (this.#baseLo + (((iova * PER_SECTION) & this.#topMask) << 2)) | 0;
+    const topHi = this.#baseHi;
+    const block = memory.block(top, topHi);
+    if (block === undefined) return undefined;
+    const word = (block[(top & inBlock) >>> 2] as number) | 0;
+    if ((word & SHORT_TYPE_MASK) !== SHORT_TYPE_TABLE) return undefined;
+    const lo = (word & SHORT_TABLE_ADDRESS) | ((iova >>> 10) & (TABLE_MASK << 2));
+    const hi = this.#wide ? wideHi(word) : 0;
+    this.#lane = (lo & inBlock) >>> 2;
+    return (((lo ^ top) & ~inBlock) | (hi ^ topHi)) === 0 ? block : memory.block(lo, hi);
   }
 
   /** Maps at least one page, or as many of one table as are free; their number, or a negative errno. */
@@ -482,7 +540,7 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
 
   #address(word: number, mask: number): number {
     const lo = (word & mask) >>> 0;
-    return this.#wide ? (((word >>> 9) & 1) | ((word >>> 3) & 6)) * TWO32 + lo : lo;
+    return this.#wide ? wideHi(word) * TWO32 + lo : lo;
   }
 
   /** Refuses pages whose entries would run past the end of their table. */
@@ -497,7 +555,15 @@ export class V7sPageTable extends PageTableBase implements PageTable, TableShape
   }
 }
 
+/** Where the attributes of 4 KiB pages begin. */
+const PAGE_LEAVES: number = leafIndex(2, false, 0);
+
 const PARTIAL = 'Unmap of a partial large IOPTE is not allowed';
+
+/** MediaTek's address bits 34:32. */
+function wideHi(word: number): number {
+  return ((word >>> 9) & 1) | ((word >>> 3) & 6);
+}
 
 /** Address bits of a leaf, which tell its size too. */
 function leafMask(level: number, word: number): number {
