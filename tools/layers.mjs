@@ -22,9 +22,19 @@ export const PROT_AND_GATHER = [
 ];
 
 const protAndGather = { '@iommukit/io-pgtable': PROT_AND_GATHER };
-/** The core splits ranges by the rule that range calls of a page table follow too: it stands once, in the lower package. */
-const protGatherAndPageRun = {
-  '@iommukit/io-pgtable': [...PROT_AND_GATHER, 'PageRun', 'isMultiple'],
+/**
+ * The core splits ranges by the rule that range calls of a page table follow too, and its batches keep what those leave pending: both
+ * stand once, in the lower package.
+ */
+const protGatherAndRanges = {
+  '@iommukit/io-pgtable': [
+    ...PROT_AND_GATHER,
+    'PageRun',
+    'isMultiple',
+    'RangeGather',
+    'HAD_TABLES',
+    'PhysRun',
+  ],
 };
 const kit = (...names) => names.map((name) => `@iommukit/${name}`);
 
@@ -45,7 +55,7 @@ export const LAYERS = {
   '@iommukit/iommu-core': {
     pure: true,
     may: kit('bits', 'platform', 'io-pgtable'),
-    only: protGatherAndPageRun,
+    only: protGatherAndRanges,
   },
   '@iommukit/smmu-v3-model': { pure: true, may: kit('bits', 'platform', 'arm-arch') },
   '@iommukit/smmu-v3-driver': {
@@ -79,6 +89,23 @@ export const LAYERS = {
       'captures',
     ),
   },
+  '@iommukit/diagnose': {
+    pure: false,
+    may: kit(
+      'bits',
+      'platform',
+      'arm-arch',
+      'iova-allocator',
+      'io-pgtable',
+      'iommu-core',
+      'smmu-v3-model',
+      'smmu-v3-driver',
+      'dma-api',
+      'sva-pasid',
+      'captures',
+      'integration',
+    ),
+  },
   iommukit: {
     pure: false,
     may: kit(
@@ -94,6 +121,7 @@ export const LAYERS = {
       'sva-pasid',
       'captures',
       'integration',
+      'diagnose',
     ),
   },
 };

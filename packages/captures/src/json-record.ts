@@ -43,6 +43,11 @@ export class JsonRecord {
     return value;
   }
 
+  /** A count, or -1 where QEMU prints that the stage has none. */
+  tag(key: string): number {
+    return this.#object[key] === -1 ? -1 : this.count(key);
+  }
+
   flag(key: string): boolean {
     const value = this.#object[key];
     if (typeof value !== 'boolean')

@@ -3,7 +3,7 @@ import { RecordError, type Rows, readRows } from './json-record.ts';
 
 /**
  * QEMU's last translation of a (sid, page) that was not invalidated before the dump. Addresses keep their low bits: `iova` and
- * `pa` are exact below 2^53, the words always. `perm`: 1 read, 2 write, 3 both.
+ * `pa` are exact below 2^53, the words always. `perm`: 1 read, 2 write, 3 both. `asid` is -1 for stage 2 alone, as QEMU prints it.
  * `not-in-tables`: the entry was already cleared, its invalidation not yet issued.
  * @example const stale = (row: TruthRow) => row.atSnapshot === 'not-in-tables';
  */
@@ -35,8 +35,8 @@ export function readTruth(path: string): Rows<TruthRow> {
     return {
       line,
       sid: r.count('sid'),
-      asid: r.count('asid'),
-      vmid: r.count('vmid'),
+      asid: r.tag('asid'),
+      vmid: r.tag('vmid'),
       iova: fromLanes(iovaWord.lo, iovaWord.hi),
       iovaWord,
       pa: fromLanes(paWord.lo, paWord.hi),

@@ -316,6 +316,16 @@ describe('rows', () => {
     });
   });
 
+  it('a translation of stage 2 alone has ASID -1', () => {
+    const row =
+      '{"sid":8,"asid":-1,"vmid":3,"iova":"0x1000","pa":"0x2000","perm":2,"stage":2,"atSnapshot":"match"}';
+    const { rows, unread } = readTruth(
+      tempFile('s2.jsonl', `${row}\n${row.replace('-1', '-2')}\n`),
+    );
+    expect(rows).toMatchObject([{ asid: -1, vmid: 3, perm: 2, stage: 2 }]);
+    expect(unread).toMatchObject([{ line: 2, expected: 'asid to be a non-negative integer' }]);
+  });
+
   it('a malformed row counts as unread and the others are read', () => {
     const good =
       '{"sid":8,"asid":6,"vmid":0,"iova":"0x1","pa":"0x2","perm":3,"stage":1,"atSnapshot":"match"}';

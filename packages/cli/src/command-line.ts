@@ -8,6 +8,7 @@ import {
   shippedCaptures,
 } from '@iommukit/integration';
 import { Command, CommanderError, Option } from 'commander';
+import { addInspectCommand } from './inspect-command.ts';
 import { addIovaPathology } from './iova-pathology.ts';
 import { progressBar } from './progress.ts';
 import { renderReplay } from './render-replay.ts';
@@ -59,6 +60,9 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
       exitCode = replay(name, flags, streams);
     });
   addVectorsCommand(program, streams, (code) => {
+    exitCode = code;
+  });
+  addInspectCommand(program, streams, (code) => {
     exitCode = code;
   });
   addIovaPathology(program, streams, (code) => {
