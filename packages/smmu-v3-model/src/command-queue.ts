@@ -1,6 +1,6 @@
 /*
  * Consumption of the command queue and its errors (IHI 0070 3.5.1, 4, 6.3.26-6.3.28, 7.1).
- * Does not model: ECMDQ, CERROR_ATC_INV_SYNC, commands prefetched before an error; each command is read when it is consumed.
+ * Does not model: ECMDQ, commands prefetched before an error; each command is read when it is consumed.
  */
 import {
   CERROR,
@@ -18,8 +18,8 @@ import type { MemoryView } from '@iommukit/platform';
 import type { Features } from './features.ts';
 import type { Interrupts } from './interrupts.ts';
 
-/** Executes the command in `words` (4 lanes); false for CERROR_ILL. */
-export type CommandExecutor = (words: Uint32Array) => boolean;
+/** Executes the command in `words` (4 lanes); the CERROR that stops the queue, CERROR.NONE for none. */
+export type CommandExecutor = (words: Uint32Array) => number;
 
 /** The command queue as the SMMU sees it. */
 export class CommandQueue {
@@ -96,8 +96,9 @@ export class CommandQueue {
       this.#fail(CERROR.ABT);
       return;
     }
-    if (!this.#execute(this.#command)) {
-      this.#fail(CERROR.ILL);
+    const error = this.#execute(this.#command);
+    if (error !== CERROR.NONE) {
+      this.#fail(error);
       return;
     }
     CMDQ_CONS.set.RD(words, queueNext(cons, lg2), R.CMDQ_CONS / 4);

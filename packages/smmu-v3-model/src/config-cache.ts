@@ -4,7 +4,7 @@
  */
 import type { CachedContext, L1ContextEntry } from './context-descriptor.ts';
 import type { MayBeStale } from './stale-use.ts';
-import type { CachedStream, L1StreamEntry } from './stream-table.ts';
+import type { CachedStream, L1StreamEntry } from './stream-entry.ts';
 
 /** What a configuration invalidation command removes, at the least (IHI 0070 4.3). StreamIDs from `first` to `last` inclusive. */
 export interface ConfigInvalidation {

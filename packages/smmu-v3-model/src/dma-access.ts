@@ -1,5 +1,6 @@
 import type { U64 } from '@iommukit/bits';
-import type { SmmuEvent } from './event.ts';
+import type { SmmuEvent, TranslationEvent } from './event.ts';
+import type { MemoryAttributes } from './memory-attribute.lanes.ts';
 
 /**
  * What a device sends: an untranslated transaction (IHI 0070 3.4). A missing `substreamId` is SSV=0; `privileged` and
@@ -11,9 +12,12 @@ export interface DmaAccess {
   readonly substreamId?: number | undefined;
   /** The full 64-bit input address, low bits included. */
   readonly address: U64;
-  readonly rw: 'read' | 'write';
+  /** `atomic` reads and writes in one (13.1.1). */
+  readonly rw: 'read' | 'write' | 'atomic';
   readonly privileged?: boolean | undefined;
   readonly instruction?: boolean | undefined;
+  /** Memory attributes that the device sends; write-back cacheable, Non-shareable when it sends none (13.1.2). */
+  readonly attributes?: MemoryAttributes | undefined;
 }
 
 /**
@@ -30,7 +34,8 @@ export type AbortReason =
 /**
  * What became of a transaction. `ok`: translated to the byte address `paddr`. `bypass`: passed untranslated. `abort`: refused, and the
  * architecture records no event. `fault`: an event; `response` is what the device gets (CD.A, 5.5), `record` what became of the
- * record: in the queue, dropped because the queue was not writable, or suppressed by CD.R=0.
+ * record: in the queue, dropped because the queue was not writable, or suppressed by CD.R=0 or STE.S2R=0. `stall`: held without
+ * an answer until a command resumes or ends it (3.12.2); `stag` names it. `attributes` are those that leave the SMMU (13.1).
  * @example if (result.outcome === 'fault') result.event.event; // 'F_TRANSLATION'
  */
 export type DmaResult =
@@ -39,13 +44,26 @@ export type DmaResult =
       readonly paddr: number;
       readonly streamId: number;
       readonly tlbHit: boolean;
+      readonly attributes: MemoryAttributes;
     }
-  | { readonly outcome: 'bypass'; readonly paddr: number; readonly streamId: number }
+  | {
+      readonly outcome: 'bypass';
+      readonly paddr: number;
+      readonly streamId: number;
+      readonly attributes: MemoryAttributes;
+    }
   | { readonly outcome: 'abort'; readonly reason: AbortReason; readonly streamId: number }
   | {
       readonly outcome: 'fault';
       readonly event: SmmuEvent;
       readonly response: 'abort' | 'raz-wi';
       readonly record: 'written' | 'dropped' | 'suppressed';
+      readonly streamId: number;
+    }
+  | {
+      readonly outcome: 'stall';
+      readonly event: TranslationEvent;
+      readonly stag: number;
+      readonly record: 'written' | 'held';
       readonly streamId: number;
     };

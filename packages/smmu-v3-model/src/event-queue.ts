@@ -1,78 +1,126 @@
 /*
- * Writing of event records (IHI 0070 3.5.1, 7.2, 7.4).
- * Does not model: merging of records, stall records, delayed visibility, asynchronous write aborts.
+ * Writing of event records (IHI 0070 3.5.1, 7.2, 7.3.1, 7.4).
+ * Does not model: delayed visibility, asynchronous write aborts; merging with any record but the newest.
  */
-import {
-  CR0,
-  EVENT_BYTES,
-  EVENTQ_BASE,
-  QUEUE_OVERFLOW,
-  queueEmpty,
-  queueFull,
-  queueIndex,
-  queueNext,
-  REGISTER_OFFSET as R,
-} from '@iommukit/arm-arch';
+import { CR0, EVENT_BYTES, EVENTQ_BASE, REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';
-import { encodeEvent, type SmmuEvent } from './event.ts';
 import type { Features } from './features.ts';
+import type { InterfacePolicy } from './interface-policy.ts';
 import type { Interrupts } from './interrupts.ts';
+import { OutputQueue } from './output-queue.ts';
+import { encodeRecord, type RecordedEvent } from './port-event.ts';
 
 const PROD = (R.EVENTQ_PROD - 0x10000) / 4;
 const CONS = (R.EVENTQ_CONS - 0x10000) / 4;
+const LANES = EVENT_BYTES / 4;
+
+/** Events that may be merged whatever STE.MEV says: there is no STE to say it (7.3.1). */
+const ALWAYS_MERGEABLE: ReadonlySet<string> = new Set([
+  'F_UUT',
+  'C_BAD_STREAMID',
+  'F_STE_FETCH',
+  'C_BAD_STE',
+]);
+/** Those whose InputAddr[11:0] does not count in the comparison. */
+const PAGE_COMPARED: ReadonlySet<string> = new Set([
+  'F_TRANSL_FORBIDDEN',
+  'F_WALK_EABT',
+  'F_TRANSLATION',
+  'F_ADDR_SIZE',
+  'F_ACCESS',
+  'F_PERMISSION',
+]);
 
 /** The event queue as the SMMU sees it. */
 export class EventQueue {
   readonly #words: Uint32Array;
-  readonly #memory: MemoryView;
-  readonly #features: Features;
   readonly #interrupts: Interrupts;
-  readonly #record: Uint32Array = new Uint32Array(EVENT_BYTES / 4);
+  readonly #queue: OutputQueue;
+  readonly #merges: boolean;
+  readonly #record: Uint32Array = new Uint32Array(LANES);
+  /** The newest record, as compared; a length of 0 when there is none. */
+  #newest: number[] = [];
+  /** Records that were merged with the one before. */
+  merged = 0;
 
   constructor(parts: {
     words: Uint32Array;
     memory: MemoryView;
     features: Features;
     interrupts: Interrupts;
+    policy: Pick<InterfacePolicy, 'mergeEvents'>;
   }) {
-    this.#words = parts.words;
-    this.#memory = parts.memory;
-    this.#features = parts.features;
+    const { words, memory, features } = parts;
+    this.#words = words;
     this.#interrupts = parts.interrupts;
+    this.#merges = parts.policy.mergeEvents === 'newest';
+    this.#queue = new OutputQueue(words, memory, {
+      prod: PROD,
+      cons: CONS,
+      recordBytes: EVENT_BYTES,
+      lg2: () =>
+        Math.min(EVENTQ_BASE.get.LOG2SIZE(words, R.EVENTQ_BASE / 4), features.eventqMaxLg2),
+      base: () => EVENTQ_BASE.get.ADDR(words, R.EVENTQ_BASE / 4),
+    });
   }
 
-  /** Records an event; false when the queue was not writable and it was dropped. */
-  write(event: SmmuEvent): boolean {
-    const words = this.#words;
-    if (CR0.get.EVENTQEN(words, R.CR0ACK / 4) === 0 || this.#interrupts.isActive('EVENTQ_ABT_ERR'))
-      return false;
-    const lg2 = Math.min(
-      EVENTQ_BASE.get.LOG2SIZE(words, R.EVENTQ_BASE / 4),
-      this.#features.eventqMaxLg2,
-    );
-    const prod = words[PROD] as number;
-    const cons = words[CONS] as number;
-    if (queueFull(prod, cons, lg2)) {
-      // OVFLG toggles once and stays until software makes OVACKFLG equal (7.4).
-      if (prod >= QUEUE_OVERFLOW === cons >= QUEUE_OVERFLOW)
-        words[PROD] = prod >= QUEUE_OVERFLOW ? prod - QUEUE_OVERFLOW : prod + QUEUE_OVERFLOW;
-      return false;
+  /** Enabled, not full, and without an unacknowledged write abort (7.2.1). */
+  get isWritable(): boolean {
+    return this.#isOpen() && !this.#queue.isFull;
+  }
+
+  /**
+   * Records the event of a terminated transaction; false when it was dropped. `merging` is STE.MEV of its stream, which allows the
+   * record to be merged with an equal one.
+   */
+  write(event: RecordedEvent, merging: 'mev' | 'no-mev' = 'no-mev'): boolean {
+    if (!this.#isOpen()) return false;
+    encodeRecord(event, this.#record);
+    if (this.#merges && this.#mergesWith(event, merging)) {
+      this.merged++;
+      return true;
     }
-    const base = EVENTQ_BASE.get.ADDR(words, R.EVENTQ_BASE / 4);
-    const bytes = 2 ** lg2 * EVENT_BYTES;
-    const at = base - (base % bytes) + queueIndex(prod, lg2) * EVENT_BYTES;
-    if (!this.#memory.isBacked(at)) {
-      this.#interrupts.raise('EVENTQ_ABT_ERR');
-      return false;
-    }
-    encodeEvent(event, this.#record);
-    const record = this.#record;
-    for (let i = 0; i < EVENT_BYTES / 4; i += 2)
-      this.#memory.store64(at + i * 4, record[i] as number, record[i + 1] as number);
-    const wasEmpty = queueEmpty(prod, cons, lg2);
-    // The index is visible before the interrupt (3.18).
-    words[PROD] = queueNext(prod, lg2);
-    if (wasEmpty) this.#interrupts.eventQueueNotEmpty();
+    const result = this.#append();
+    if (result === 'full') this.#queue.overflow();
+    if (result === 'full' || result === 'aborted') return false;
+    if (this.#merges) this.#newest = comparable(event, this.#record);
     return true;
   }
+
+  /** Records a stall; false when it has to wait. It never shows as overflow, and is never merged (7.3.1, 7.4). */
+  writeStall(event: RecordedEvent): boolean {
+    if (!this.isWritable) return false;
+    encodeRecord(event, this.#record);
+    this.#newest = [];
+    return this.#append() === 'written';
+  }
+
+  #isOpen(): boolean {
+    return (
+      CR0.get.EVENTQEN(this.#words, R.CR0ACK / 4) === 1 &&
+      !this.#interrupts.isActive('EVENTQ_ABT_ERR')
+    );
+  }
+
+  #append(): 'written' | 'full' | 'aborted' {
+    const result = this.#queue.write(this.#record);
+    if (result === 'aborted') this.#interrupts.raise('EVENTQ_ABT_ERR');
+    // The index is visible before the interrupt (3.18).
+    if (result === 'first') this.#interrupts.eventQueueNotEmpty();
+    return result === 'first' ? 'written' : result;
+  }
+
+  #mergesWith(event: RecordedEvent, merging: 'mev' | 'no-mev'): boolean {
+    if (merging === 'no-mev' && !ALWAYS_MERGEABLE.has(event.event)) return false;
+    if (this.#newest.length === 0 || this.#queue.isEmpty) return false;
+    const now = comparable(event, this.#record);
+    return now.every((lane, i) => lane === this.#newest[i]);
+  }
+}
+
+function comparable(event: RecordedEvent, record: Uint32Array): number[] {
+  const lanes = [...record];
+  if (PAGE_COMPARED.has(event.event))
+    lanes[4] = (lanes[4] as number) - ((lanes[4] as number) % 4096);
+  return lanes;
 }

@@ -1,6 +1,8 @@
 /*
  * Event records as data, and their encoding (IHI 0070 7.3).
- * Does not model: F_UUT, F_TLB_CONFLICT, F_CFG_CONFLICT, F_VMS_FETCH, E_PAGE_REQUEST, the ATS events; Reason is always 0.
+ * Does not model: F_UUT, F_TLB_CONFLICT, F_CFG_CONFLICT, F_VMS_FETCH, E_PAGE_REQUEST, the ATS events.
+ * Always 0, because the architecture leaves them to the implementation or their place is not certain: Reason of every fetch and walk
+ * event, GPCF (no RME), NSIPA (one IPA space), IPA of a stage-1 fault.
  */
 import {
   C_BAD_SUBSTREAMID,
@@ -26,6 +28,9 @@ interface EventAccess {
   readonly rw: 'read' | 'write';
   readonly privileged: boolean;
   readonly instruction: boolean;
+  /** The stage that faulted. */
+  readonly stage: 1 | 2;
+  /** What was being accessed: a CD, a translation table, or the input address. */
   readonly class: 'CD' | 'TT' | 'IN';
 }
 
@@ -61,11 +66,15 @@ export interface WalkEvent extends EventHeader, EventAccess {
 }
 
 /**
- * A fault of translation, of stage 1.
+ * A fault of translation. `ipa` is the page-aligned input of stage 2, present when that stage faulted; `tableAccess` says what was done
+ * to the stage-1 descriptor, for F_PERMISSION with class TT; `stag` is present when the transaction stalls.
  * @example if (event.event === 'F_TRANSLATION') event.rw; // 'write'
  */
 export interface TranslationEvent extends EventHeader, EventAccess {
   readonly event: 'F_TRANSLATION' | 'F_ADDR_SIZE' | 'F_ACCESS' | 'F_PERMISSION';
+  readonly ipa?: number | undefined;
+  readonly tableAccess?: 'read' | 'update' | undefined;
+  readonly stag?: number | undefined;
 }
 
 /**
@@ -105,9 +114,18 @@ function encodeAccess(event: WalkEvent | TranslationEvent, words: WritableWords)
   set.PnU(words, event.privileged ? 1 : 0);
   set.InD(words, event.instruction ? 1 : 0);
   set.RnW(words, event.rw === 'read' ? 1 : 0);
+  set.S2(words, event.stage === 2 ? 1 : 0);
   set.CLASS(words, EVENT_CLASS[event.class]);
   words[4] = event.address.lo;
   words[5] = event.address.hi;
-  if (event.event === 'F_WALK_EABT') set.FetchAddr(words, event.fetchAddress);
-  else if (event.event === 'F_PERMISSION' && event.class === 'TT') F_PERMISSION.set.TTRnW(words, 1);
+  if (event.event === 'F_WALK_EABT') {
+    set.FetchAddr(words, event.fetchAddress);
+    return;
+  }
+  if (event.ipa !== undefined) F_TRANSLATION.set.IPA(words, event.ipa);
+  if (event.tableAccess === 'read') F_PERMISSION.set.TTRnW(words, 1);
+  if (event.stag !== undefined) {
+    F_TRANSLATION.set.STALL(words, 1);
+    F_TRANSLATION.set.STAG(words, event.stag);
+  }
 }

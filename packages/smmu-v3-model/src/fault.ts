@@ -2,8 +2,17 @@
  * The state of the one fault that a transaction may meet on its way (IHI 0070 7.2: at most one event for each transaction).
  * Does not model: F_UUT, F_TLB_CONFLICT, F_CFG_CONFLICT, F_VMS_FETCH, which this SMMU never produces.
  */
-import type { AbortReason } from './dma-access.ts';
-import type { SmmuEventName } from './event.ts';
+import type { AbortReason, DmaAccess, DmaResult } from './dma-access.ts';
+import type { SmmuEventName, TranslationEvent } from './event.ts';
+
+/** What was being accessed when a fault was met (7.3): a CD, a stage-1 table, or the transaction's own address. */
+export type FaultClass = 'CD' | 'TT' | 'IN';
+
+/** Takes transactions that a fault stalls (3.12.2). */
+export interface FaultSink {
+  /** The fault of a transaction under CD.S=1 or STE.S2S=1: holds the transaction, records the event, and says so. */
+  stall(access: DmaAccess, event: TranslationEvent): DmaResult;
+}
 
 /** Filled by the stage that refuses a transaction; reused for every transaction so that the hot path allocates nothing. */
 export class FaultState {
@@ -14,21 +23,50 @@ export class FaultState {
   fetchAddress = 0;
   /** SubstreamID that the event names when it is not the transaction's own. */
   substreamId: number | undefined = undefined;
-  /** CD.A, CD.R and CD.S decide what happens (5.5); else abort and record. */
-  configurable = false;
+  /** Whose A, R and S decide what happens (5.5): 1 the CD's, 2 the STE's; 0: abort and record. */
+  configuredBy: 0 | 1 | 2 = 0;
+  stage: 1 | 2 = 1;
+  class: FaultClass = 'IN';
+  /** Input of stage 2 when `stage` is 2. */
+  ipa = 0;
+  /** F_PERMISSION, CLASS=TT: the descriptor was read (1) or updated (0). */
+  tableRead = true;
+  /** F_PERMISSION of an atomic: what was missing includes the write. */
+  lacksWrite = true;
 
   raise(event: SmmuEventName, fetchAddress: number): void {
     this.event = event;
     this.abort = undefined;
     this.fetchAddress = fetchAddress;
     this.substreamId = undefined;
-    this.configurable = false;
+    this.configuredBy = 0;
+    this.stage = 1;
+    this.class = 'IN';
+    this.ipa = 0;
+    this.tableRead = true;
+    this.lacksWrite = true;
   }
 
-  /** A fault of translation, which the CD configures. */
-  raiseConfigurable(event: SmmuEventName): void {
+  /** A fault of stage 1, which the CD configures. */
+  raiseStage1(event: SmmuEventName): void {
     this.raise(event, 0);
-    this.configurable = true;
+    this.configuredBy = 1;
+  }
+
+  /** A fault of stage 2, which the STE configures, on the way to what `cls` says. */
+  raiseStage2(event: SmmuEventName, cls: FaultClass, ipa: number): void {
+    this.raise(event, 0);
+    this.configuredBy = 2;
+    this.stage = 2;
+    this.class = cls;
+    this.ipa = ipa;
+  }
+
+  /** External abort on a descriptor. */
+  raiseWalkAbort(stage: 1 | 2, cls: FaultClass, fetchAddress: number): void {
+    this.raise('F_WALK_EABT', fetchAddress);
+    this.stage = stage;
+    this.class = stage === 1 ? 'TT' : cls;
   }
 
   refuse(reason: AbortReason): void {

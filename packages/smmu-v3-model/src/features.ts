@@ -1,11 +1,12 @@
 /*
- * The ID registers (IHI 0070 6.3.1-6.3.8) as the model uses them.
- * Does not model: MPAM, DPT, RME, BTM, DORMHINT, VMS, ATOS; their bits are read back and have no effect.
+ * The ID registers (IHI 0070 6.3.1-6.3.8) as the model uses them, in both directions.
+ * Does not model: what `feature-rules.ts` refuses; it has no field here, as it can only read as not implemented.
  */
-import { AIDR, IDR0, IDR1, IDR3, IDR5 } from '@iommukit/arm-arch';
+import { AIDR, IDR0, IDR1, IDR3, IDR5, OAS_BITS, oasCode } from '@iommukit/arm-arch';
 
 /**
- * Raw ID register words, as a capture or a specification gives them; a word that is left out is 0.
+ * Raw reset values of the ID registers, as a capture or a specification gives them; a word that is left out is 0. GBPA is here
+ * because its reset value is the implementation's choice too (6.3.14).
  * @example const idr: IdrWords = { IDR0: 0x0d44101b, IDR1: 0x02730010, IDR3: 0x1414, IDR5: 0x74, AIDR: 1 };
  */
 export interface IdrWords {
@@ -17,17 +18,20 @@ export interface IdrWords {
   readonly IDR5: number;
   readonly IIDR?: number;
   readonly AIDR?: number;
+  readonly GBPA?: number;
 }
 
 /**
- * The ID registers, decoded. Booleans say "implemented"; sizes are in bits, `...Lg2` are exponents.
+ * What an SMMU implements. Booleans say "implemented"; sizes are in bits, `...Lg2` are exponents.
  * @example decodeFeatures({ IDR0: 0x0d44101b, IDR1: 0x02730010, IDR5: 0x74 }).oas // 44
  */
 export interface Features {
   readonly s1p: boolean;
   readonly s2p: boolean;
-  readonly lpae32: boolean;
+  /** IDR0.TTF has VMSAv8-64. */
   readonly aarch64: boolean;
+  /** IDR0.COHACC: table and queue accesses are coherent. */
+  readonly cohacc: boolean;
   /** IDR0.HTTU: 0 none, 1 access flag, 2 also dirty state, 3 also Table descriptors. */
   readonly httu: number;
   readonly hyp: boolean;
@@ -36,11 +40,12 @@ export interface Features {
   readonly ns1ats: boolean;
   readonly asid16: boolean;
   readonly msi: boolean;
+  readonly sev: boolean;
   readonly pri: boolean;
   readonly vmw: boolean;
   readonly vmid16: boolean;
   readonly cd2l: boolean;
-  /** IDR0.TTENDIAN: 0 mixed, 2 little, 3 big. */
+  /** IDR0.TTENDIAN: 2 little; the others are refused. */
   readonly ttEndian: number;
   readonly atsRecErr: boolean;
   /** IDR0.STALL_MODEL: 0 both, 1 terminate only, 2 stall forced. */
@@ -56,37 +61,60 @@ export interface Features {
   readonly eventqMaxLg2: number;
   readonly priqMaxLg2: number;
   readonly attrPermsOvr: boolean;
+  readonly attrTypesOvr: boolean;
   readonly tablesPreset: boolean;
   readonly queuesPreset: boolean;
   readonly had: boolean;
+  /** IDR3.PBHA: descriptor bits 62:59 are hardware's; the model gives them no effect. */
+  readonly pbha: boolean;
+  /** IDR3.XNX: execute control of stage 2 by privilege. */
+  readonly xnx: boolean;
+  /** IDR3.PPS: automatic PRG responses carry the PASID. */
+  readonly pps: boolean;
+  /** IDR3.FWB: stage 2 forced write-back. */
+  readonly fwb: boolean;
   readonly stt: boolean;
   readonly ril: boolean;
+  /** IDR3.BBML: break-before-make level, 0 to 2. */
+  readonly bbml: number;
   readonly e0pd: boolean;
+  /** IDR3.PTWNNC: stage 1 tables in Device memory read as Normal Non-cacheable. */
+  readonly ptwnnc: boolean;
   readonly epan: boolean;
-  readonly s1pi: boolean;
-  readonly aie: boolean;
   /** Output address size, bits. */
   readonly oas: number;
   readonly gran4k: boolean;
   readonly gran16k: boolean;
   readonly gran64k: boolean;
+  /** 52-bit addresses with the 4 and 16 KiB granules. */
   readonly ds: boolean;
   /** Maximum input address size, bits. */
   readonly vax: number;
-  /** Minor version: 0 to 4 for SMMUv3.0 to v3.4. */
+  /** IDR5.STALL_MAX: stalled transactions at a time. */
+  readonly stallMax: number;
+  /** Minor version: 0 to 3 for SMMUv3.0 to v3.3. */
   readonly minor: number;
+  /** IDR4 and IIDR, implementation defined. */
+  readonly idr4: number;
+  readonly iidr: number;
+  /** Reset value of GBPA. */
+  readonly gbpa: number;
 }
 
-/** Address sizes of IDR5.OAS, CD.IPS and STE.S2PS, bits (IHI 0070 6.3.6). */
-const ADDRESS_SIZES: readonly number[] = [32, 36, 40, 42, 44, 48, 52, 56];
+const VAX_BITS = [48, 52, 56, 56] as const;
 
-/** Size in bits of an IDR5.OAS or CD.IPS encoding, 0 to 7. */
+/** Size in bits of an IDR5.OAS, CD.IPS or STE.S2PS encoding, 0 to 7. */
 export function addressSize(encoding: number): number {
-  return ADDRESS_SIZES[encoding] as number;
+  return OAS_BITS[encoding] as number;
+}
+
+/** Bits of an input address of stage 2, and of stage 1 bypass: IAS (3.4); it differs from OAS only with VMSAv8-32 tables. */
+export function inputSize(features: Features): number {
+  return features.oas;
 }
 
 /**
- * Decodes ID register words.
+ * Decodes reset values; refuses nothing: the constructor of the model checks them.
  * @example decodeFeatures({ IDR0: 0x0d44101b, IDR1: 0x02730010, IDR5: 0x74 }).sidSize // 16
  */
 export function decodeFeatures(idr: IdrWords): Features {
@@ -94,21 +122,19 @@ export function decodeFeatures(idr: IdrWords): Features {
   const id1 = IDR1.decode([idr.IDR1, 0]).values;
   const id3 = IDR3.decode([idr.IDR3 ?? 0, 0]).values;
   const id5 = IDR5.decode([idr.IDR5, 0]).values;
-  const s1p = id0.S1P === 1;
-  const s2p = id0.S2P === 1;
-  const ats = id0.ATS === 1;
   return {
-    s1p,
-    s2p,
-    lpae32: id0.TTF === 1 || id0.TTF === 3,
+    s1p: id0.S1P === 1,
+    s2p: id0.S2P === 1,
     aarch64: id0.TTF >= 2,
+    cohacc: id0.COHACC === 1,
     httu: id0.HTTU,
     hyp: id0.Hyp === 1,
-    ats,
-    ns1ats: ats && s1p && s2p && id0.NS1ATS === 1,
+    ats: id0.ATS === 1,
+    ns1ats: id0.NS1ATS === 1,
     asid16: id0.ASID16 === 1,
     msi: id0.MSI === 1,
-    pri: ats && id0.PRI === 1,
+    sev: id0.SEV === 1,
+    pri: id0.PRI === 1,
     vmw: id0.VMW === 1,
     vmid16: id0.VMID16 === 1,
     cd2l: id0.CD2L === 1,
@@ -117,27 +143,113 @@ export function decodeFeatures(idr: IdrWords): Features {
     stallModel: id0.STALL_MODEL,
     termModel: id0.TERM_MODEL === 1,
     twoLevelStrtab: id0.ST_LEVEL === 1,
-    sidSize: Math.min(id1.SIDSIZE, 32),
-    ssidSize: Math.min(id1.SSIDSIZE, 20),
-    priqMaxLg2: Math.min(id1.PRIQS, 19),
-    eventqMaxLg2: Math.min(id1.EVENTQS, 19),
-    cmdqMaxLg2: Math.min(id1.CMDQS, 19),
+    sidSize: id1.SIDSIZE,
+    ssidSize: id1.SSIDSIZE,
+    priqMaxLg2: id1.PRIQS,
+    eventqMaxLg2: id1.EVENTQS,
+    cmdqMaxLg2: id1.CMDQS,
     attrPermsOvr: id1.ATTR_PERMS_OVR === 1,
+    attrTypesOvr: id1.ATTR_TYPES_OVR === 1,
     queuesPreset: id1.QUEUES_PRESET === 1,
     tablesPreset: id1.TABLES_PRESET === 1,
     had: id3.HAD === 1,
+    pbha: id3.PBHA === 1,
+    xnx: id3.XNX === 1,
+    pps: id3.PPS === 1,
+    fwb: id3.FWB === 1,
     stt: id3.STT === 1,
     ril: id3.RIL === 1,
+    bbml: id3.BBML,
     e0pd: id3.E0PD === 1,
+    ptwnnc: id3.PTWNNC === 1,
     epan: id3.EPAN === 1,
-    s1pi: id3.S1PI === 1,
-    aie: id3.AIE === 1,
     oas: addressSize(id5.OAS),
     gran4k: id5.GRAN4K === 1,
     gran16k: id5.GRAN16K === 1,
     gran64k: id5.GRAN64K === 1,
     ds: id5.DS === 1,
-    vax: id5.VAX === 1 ? 52 : id5.VAX === 2 ? 56 : 48,
+    vax: VAX_BITS[id5.VAX as 0],
+    stallMax: id5.STALL_MAX,
     minor: AIDR.get.ArchMinorRev([idr.AIDR ?? 0, 0]),
+    idr4: idr.IDR4 ?? 0,
+    iidr: idr.IIDR ?? 0,
+    gbpa: idr.GBPA ?? 0,
+  };
+}
+
+function flag(value: boolean): 0 | 1 {
+  return value ? 1 : 0;
+}
+
+/**
+ * The reset values of an SMMU with these features. A field that does not fit its register throws `LayoutError`.
+ * @example encodeFeatures(FEATURE_PRESETS['qemu-11-s1']).IDR0 // 0x0d44101a
+ */
+export function encodeFeatures(f: Features): Required<IdrWords> {
+  const id0 = IDR0.encode({
+    S2P: flag(f.s2p),
+    S1P: flag(f.s1p),
+    TTF: f.aarch64 ? 2 : 0,
+    COHACC: flag(f.cohacc),
+    HTTU: f.httu,
+    Hyp: flag(f.hyp),
+    ATS: flag(f.ats),
+    NS1ATS: flag(f.ns1ats),
+    ASID16: flag(f.asid16),
+    MSI: flag(f.msi),
+    SEV: flag(f.sev),
+    PRI: flag(f.pri),
+    VMW: flag(f.vmw),
+    VMID16: flag(f.vmid16),
+    CD2L: flag(f.cd2l),
+    TTENDIAN: f.ttEndian,
+    ATSRECERR: flag(f.atsRecErr),
+    STALL_MODEL: f.stallModel,
+    TERM_MODEL: flag(f.termModel),
+    ST_LEVEL: flag(f.twoLevelStrtab),
+  });
+  const id1 = IDR1.encode({
+    SIDSIZE: f.sidSize,
+    SSIDSIZE: f.ssidSize,
+    PRIQS: f.priqMaxLg2,
+    EVENTQS: f.eventqMaxLg2,
+    CMDQS: f.cmdqMaxLg2,
+    ATTR_PERMS_OVR: flag(f.attrPermsOvr),
+    ATTR_TYPES_OVR: flag(f.attrTypesOvr),
+    QUEUES_PRESET: flag(f.queuesPreset),
+    TABLES_PRESET: flag(f.tablesPreset),
+  });
+  const id3 = IDR3.encode({
+    HAD: flag(f.had),
+    PBHA: flag(f.pbha),
+    XNX: flag(f.xnx),
+    PPS: flag(f.pps),
+    FWB: flag(f.fwb),
+    STT: flag(f.stt),
+    RIL: flag(f.ril),
+    BBML: f.bbml,
+    E0PD: flag(f.e0pd),
+    PTWNNC: flag(f.ptwnnc),
+    EPAN: flag(f.epan),
+  });
+  const id5 = IDR5.encode({
+    OAS: oasCode(f.oas) ?? 7,
+    GRAN4K: flag(f.gran4k),
+    GRAN16K: flag(f.gran16k),
+    GRAN64K: flag(f.gran64k),
+    DS: flag(f.ds),
+    VAX: f.vax === 52 ? 1 : f.vax === 56 ? 2 : 0,
+    STALL_MAX: f.stallMax,
+  });
+  return {
+    IDR0: id0[0] as number,
+    IDR1: id1[0] as number,
+    IDR2: 0,
+    IDR3: id3[0] as number,
+    IDR4: f.idr4,
+    IDR5: id5[0] as number,
+    IIDR: f.iidr,
+    AIDR: f.minor,
+    GBPA: f.gbpa,
   };
 }

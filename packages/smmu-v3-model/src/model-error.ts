@@ -1,26 +1,34 @@
 import { IommuError } from '@iommukit/bits';
 
 /**
- * What software asked for and this model refuses rather than half does. `UNMODELLED_STAGE2` a stream whose STE
- * enables stage 2; `UNMODELLED_STALL` a fault that should stall; `UNMODELLED_HTTU` hardware update of descriptors;
- * `UNMODELLED_ATS` and `UNMODELLED_PRI` commands to an endpoint; `UNMODELLED_52BIT` addresses above 48 bits;
- * `UNMODELLED_LPAE32`, `UNMODELLED_BIG_ENDIAN`, `UNMODELLED_PERMISSION_INDIRECTION` table formats.
- * @example const code: UnmodelledCode = 'UNMODELLED_STAGE2';
+ * What this model refuses rather than half does. At construction, because an ID register announces it: `UNMODELLED_LPAE32`,
+ * `UNMODELLED_BIG_ENDIAN`, `UNMODELLED_56BIT`, `UNMODELLED_128_BIT_TABLES`, `UNMODELLED_PERMISSION_INDIRECTION`,
+ * `UNMODELLED_TRANSLATION_HARDENING`, `UNMODELLED_MTE`, `UNMODELLED_MPAM`, `UNMODELLED_DPT`, `UNMODELLED_PASIDTT`,
+ * `UNMODELLED_ATOS`, `UNMODELLED_RME`, `UNMODELLED_ECMDQ`, `UNMODELLED_RELATIVE_BASES`, `UNMODELLED_BROADCAST_TLBI`,
+ * `UNMODELLED_DORMANT_HINT`.
+ * @example const code: UnmodelledCode = 'UNMODELLED_LPAE32';
  */
 export type UnmodelledCode =
-  | 'UNMODELLED_STAGE2'
-  | 'UNMODELLED_STALL'
-  | 'UNMODELLED_HTTU'
-  | 'UNMODELLED_ATS'
-  | 'UNMODELLED_PRI'
-  | 'UNMODELLED_52BIT'
   | 'UNMODELLED_LPAE32'
   | 'UNMODELLED_BIG_ENDIAN'
-  | 'UNMODELLED_PERMISSION_INDIRECTION';
+  | 'UNMODELLED_56BIT'
+  | 'UNMODELLED_128_BIT_TABLES'
+  | 'UNMODELLED_PERMISSION_INDIRECTION'
+  | 'UNMODELLED_TRANSLATION_HARDENING'
+  | 'UNMODELLED_MTE'
+  | 'UNMODELLED_MPAM'
+  | 'UNMODELLED_DPT'
+  | 'UNMODELLED_PASIDTT'
+  | 'UNMODELLED_ATOS'
+  | 'UNMODELLED_RME'
+  | 'UNMODELLED_ECMDQ'
+  | 'UNMODELLED_RELATIVE_BASES'
+  | 'UNMODELLED_BROADCAST_TLBI'
+  | 'UNMODELLED_DORMANT_HINT';
 
 /**
- * A legal use of an architected feature that the model does not have; thrown at the point of use, before any state changes.
- * @example try { smmu.translate(access); } catch (e) { (e as UnmodelledError).code; } // 'UNMODELLED_STAGE2'
+ * A legal feature, or a legal use of one, that the model does not have; thrown before any state changes.
+ * @example try { new SmmuV3Model({ memory, idr }); } catch (e) { (e as UnmodelledError).code; } // 'UNMODELLED_LPAE32'
  */
 export class UnmodelledError extends IommuError<Readonly<Record<string, number>>> {
   override readonly name = 'UnmodelledError';

@@ -2,95 +2,33 @@
  * Compares what the caches hold with memory, each time it is used (IHI 0070 3.21, 16.2).
  * Does not model: changes that were made and undone between two uses; hints and software fields, which decide nothing.
  */
-import { CD, STE } from '@iommukit/arm-arch';
-import { hex, type U64 } from '@iommukit/bits';
+import type { U64 } from '@iommukit/bits';
 import type { MemoryView } from '@iommukit/platform';
+import type { AtcOrigin } from './atc-detector.ts';
 import { type ConfigInvalidation, coversConfig } from './config-cache.ts';
-import type { CachedContext, Half, L1ContextEntry } from './context-descriptor.ts';
-import type { MayBeStale, StaleLog, StaleUse } from './stale-use.ts';
-import type { CachedStream, L1StreamEntry } from './stream-table.ts';
+import type { CachedContext, L1ContextEntry } from './context-descriptor.ts';
+import type { Features } from './features.ts';
+import type { Regime } from './regime.ts';
+import { configCommands, ipaCommands, vaCommands } from './stale-commands.ts';
+import { firstChanged, footprintOf } from './stale-footprint.lanes.ts';
 import {
-  coversLeaf,
-  coversWalk,
-  staleTags,
-  type TlbEntry,
-  type TlbInvalidation,
-  type TlbSpace,
-  type WalkEntry,
-} from './tlb.ts';
-import { leafDiffers, tableDiffers } from './walk.lanes.ts';
+  CD_LOWER,
+  CD_MAIR,
+  CD_UPPER,
+  CD_USED,
+  STE_STAGE2_CACHED,
+  STE_USED,
+} from './stale-masks.ts';
+import type { MayBeStale, StaleLog, StaleUse } from './stale-use.ts';
+import type { CachedStream, L1StreamEntry } from './stream-entry.ts';
+import type { TlbEntry, WalkEntry } from './tlb-entry.ts';
+import { coversLeaf, coversWalk, type TlbInvalidation } from './tlb-invalidation.ts';
+import { keyToIova } from './translation-key.lanes.ts';
 
 /** Whether an invalidation that `test` accepts has been given and is not complete. */
 export type PendingSearch = (
   test: (op: TlbInvalidation | ConfigInvalidation) => boolean,
 ) => boolean;
-
-const STE_ALL = Uint32Array.from([
-  0xffff_ffff, 0xffff_ffff, 0xff0f_ffff, 0x000f_ffff, 0x0000_ffff, 0,
-]);
-const STE_ABORT = used(STE.mask('V', 'Config'));
-const STE_BYPASS = used(
-  STE.mask('V', 'Config', 'MemAttr', 'MTCFG', 'ALLOCCFG', 'SHCFG', 'PRIVCFG', 'INSTCFG', 'EATS'),
-);
-const CD_ALL = CD.mask(
-  'T0SZ',
-  'TG0',
-  'IR0',
-  'OR0',
-  'SH0',
-  'EPD0',
-  'ENDI',
-  'T1SZ',
-  'TG1',
-  'IR1',
-  'OR1',
-  'SH1',
-  'EPD1',
-  'V',
-  'IPS',
-  'AFFD',
-  'WXN',
-  'UWXN',
-  'TBI0',
-  'TBI1',
-  'PAN',
-  'AA64',
-  'HD',
-  'HA',
-  'S',
-  'R',
-  'A',
-  'ASET',
-  'ASID',
-  'HAD0',
-  'E0PD0',
-  'HAFT',
-  'TTB0',
-  'EPAN',
-  'HAD1',
-  'E0PD1',
-  'AIE',
-  'TTB1',
-  'DS',
-  'PIE',
-  'MAIR0',
-  'MAIR1',
-).subarray(0, 8);
-
-function used(mask: Uint32Array): Uint32Array {
-  return mask.subarray(0, 6);
-}
-
-const CD_LOWER = CD.mask(
-  ...(['T0SZ', 'TG0', 'IR0', 'OR0', 'SH0', 'EPD0', 'TBI0', 'HAD0', 'E0PD0', 'TTB0'] as const),
-  ...(['ENDI', 'IPS', 'AFFD', 'WXN', 'PAN', 'EPAN', 'AA64', 'HD', 'HA', 'MAIR0', 'MAIR1'] as const),
-).subarray(0, 8);
-const CD_UPPER = CD.mask(
-  ...(['T1SZ', 'TG1', 'IR1', 'OR1', 'SH1', 'EPD1', 'TBI1', 'HAD1', 'E0PD1', 'TTB1'] as const),
-  ...(['ENDI', 'IPS', 'AFFD', 'WXN', 'PAN', 'EPAN', 'AA64', 'HD', 'HA', 'MAIR0', 'MAIR1'] as const),
-).subarray(0, 8);
-/** Lane of MAIR0 in a CD. */
-const CD_MAIR = 6;
 
 interface Change {
   readonly paddr: number;
@@ -103,108 +41,174 @@ export class StaleDetector {
   readonly #memory: MemoryView;
   readonly #log: StaleLog;
   readonly #pending: PendingSearch;
-  readonly #range: boolean;
+  readonly #features: Features;
 
   constructor(parts: {
     memory: MemoryView;
     log: StaleLog;
     pending: PendingSearch;
-    range: boolean;
+    features: Features;
   }) {
     this.#memory = parts.memory;
     this.#log = parts.log;
     this.#pending = parts.pending;
-    this.#range = parts.range;
+    this.#features = parts.features;
   }
 
-  /** A cached L1STD was used, directly or through the STE that it led to. */
-  checkL1Stream(l1std: L1StreamEntry, streamId: number): void {
+  /** A cached L1STD was used, directly or through the STE that it led to. `tableGeneration` counts the moves of the stream table. */
+  checkL1Stream(l1std: L1StreamEntry, streamId: number, tableGeneration: number): void {
     const { paddr, lo, hi } = l1std;
-    const now = this.#changedWord(paddr, lo, hi);
-    if (now !== undefined)
-      this.#reportConfig(l1std, { paddr, used: { lo, hi }, now }, 'l1std', streamId, -1);
+    const used = { lo, hi };
+    const now =
+      this.#changedWord(paddr, lo, hi) ??
+      (l1std.tableGeneration === tableGeneration ? undefined : used);
+    if (now !== undefined) this.#reportConfig(l1std, { paddr, used, now }, 'l1std', streamId, -1);
   }
 
-  /** A cached STE was used. `tableGeneration` counts the moves of the stream table. */
+  /** A cached STE was used. */
   checkStream(stream: CachedStream, tableGeneration: number): void {
     const { l1std, kind, streamId } = stream;
-    if (l1std !== undefined) this.checkL1Stream(l1std, streamId);
-    const mask = kind === 'abort' ? STE_ABORT : kind === 'bypass' ? STE_BYPASS : STE_ALL;
+    // A table that moved is told of the STE alone.
+    if (l1std !== undefined) this.checkL1Stream(l1std, streamId, l1std.tableGeneration);
     const change =
-      this.#changed(stream.paddr, stream.words, mask) ??
+      this.#changed(stream.paddr, stream.words, STE_USED[kind]) ??
       (stream.tableGeneration === tableGeneration ? undefined : movedAway(stream));
     if (change !== undefined) this.#reportConfig(stream, change, 'ste', streamId, -1);
   }
 
   /** A cached L1CD was used, directly or through the CD that it led to. */
-  checkL1Context(l1cd: L1ContextEntry, streamId: number, ssid: number): void {
+  checkL1Context(l1cd: L1ContextEntry, stream: CachedStream, ssid: number): void {
     const { paddr, lo, hi } = l1cd;
     const now = this.#changedWord(paddr, lo, hi);
-    if (now !== undefined)
-      this.#reportConfig(l1cd, { paddr, used: { lo, hi }, now }, 'l1cd', streamId, ssid);
+    const change =
+      now === undefined ? this.#changedUnder(l1cd.under) : { paddr, used: { lo, hi }, now };
+    if (change !== undefined) this.#reportConfig(l1cd, change, 'l1cd', stream.streamId, ssid);
   }
 
   /** A cached CD was used. */
   checkContext(stream: CachedStream, cd: CachedContext): void {
-    if (cd.l1cd !== undefined) this.checkL1Context(cd.l1cd, stream.streamId, cd.ssid);
-    const change = this.#changed(cd.paddr, cd.words, CD_ALL);
+    if (cd.l1cd !== undefined) this.checkL1Context(cd.l1cd, stream, cd.ssid);
+    const change =
+      this.#changed(cd.paddr, cd.words, CD_USED) ??
+      (cd.under === undefined
+        ? undefined
+        : (this.#changedEntry(cd.under) ?? changedStage2(cd.under, stream)));
     if (change !== undefined) this.#reportConfig(cd, change, 'cd', stream.streamId, cd.ssid);
   }
 
-  /** A cached leaf was used. */
-  checkLeaf(entry: TlbEntry, streamId: number, ssid: number, cd: CachedContext, half: Half): void {
-    const memory = this.#memory;
-    const lo = memory.load64(entry.paddr);
-    const { hi } = memory;
-    const change = leafDiffers(entry, lo, hi)
-      ? { paddr: entry.paddr, used: { lo: entry.lo, hi: entry.hi }, now: { lo, hi } }
-      : (this.#changedTable(entry.parent) ??
-        changedContext(entry.contextWords, cd, half, entry.space.asid >= 0));
+  /** A cached leaf was used, found by VA. */
+  checkLeaf(entry: TlbEntry, stream: CachedStream, cd: CachedContext, half: Regime): void {
+    const { space } = entry;
+    const inner = entry.inner ?? entry;
+    const change =
+      this.#changedEntry(entry) ??
+      changedContext(entry.made, cd, half, space.asid >= 0) ??
+      changedStages(inner.under ?? entry.outer, stream);
     if (change === undefined) return;
-    if (entry.stale !== undefined) this.#log.again(entry.stale);
-    else {
-      const { space } = entry;
-      this.#log.add(entry, {
-        kind: 'tlb',
-        class: this.#classify((op) => op.what === 'tlb' && coversLeaf(op, space, entry)),
-        streamId,
-        substreamId: ssid < 0 ? undefined : ssid,
-        ...staleTags(space, entry),
-        ...change,
-        removedBy: translationCommands(space, entry, cd.space, this.#range, entry.level),
-        uses: 1,
-      });
+    if (entry.stale !== undefined) {
+      this.#log.again(entry.stale);
+      return;
     }
+    this.#log.add(entry, {
+      kind: 'tlb',
+      class: this.#classify((op) => op.what === 'tlb' && coversLeaf(op, space, entry)),
+      streamId: stream.streamId,
+      substreamId: substreamOf(stream, cd),
+      asid: space.asid < 0 ? undefined : space.asid,
+      vmid: space.vmid,
+      iova: keyToIova(entry.key),
+      ipa: undefined,
+      ...change,
+      removedBy: vaCommands(
+        entry,
+        { space, user: cd.space, leafLevel: entry.level },
+        this.#features,
+      ),
+      uses: 1,
+    });
   }
 
-  /** A cached table descriptor was used as the start of a walk. */
-  checkWalk(entry: WalkEntry, streamId: number, ssid: number, cd: CachedContext, half: Half): void {
-    const change = this.#changedTable(entry) ?? changedContext(entry.contextWords, cd, half, true);
+  /** A cached stage-1 table descriptor was used as the start of a walk. */
+  checkWalk(entry: WalkEntry, stream: CachedStream, cd: CachedContext, half: Regime): void {
+    const { space } = cd;
+    const change =
+      this.#changedEntry(entry) ??
+      changedContext(entry.made, cd, half, true) ??
+      changedStages(entry.under, stream);
     if (change === undefined) return;
-    if (entry.stale !== undefined) this.#log.again(entry.stale);
-    else {
-      const { space } = cd;
-      this.#log.add(entry, {
-        kind: 'walk',
-        class: this.#classify((op) => op.what === 'tlb' && coversWalk(op, space, entry)),
-        streamId,
-        substreamId: ssid < 0 ? undefined : ssid,
-        ...staleTags(space, entry),
-        ...change,
-        removedBy: translationCommands(space, entry, space, this.#range, 0),
-        uses: 1,
-      });
+    if (entry.stale !== undefined) {
+      this.#log.again(entry.stale);
+      return;
     }
+    this.#log.add(entry, {
+      kind: 'walk',
+      class: this.#classify((op) => op.what === 'tlb' && coversWalk(op, space, entry)),
+      streamId: stream.streamId,
+      substreamId: substreamOf(stream, cd),
+      asid: space.asid < 0 ? undefined : space.asid,
+      vmid: space.vmid,
+      iova: keyToIova(entry.key),
+      ipa: undefined,
+      ...change,
+      removedBy: vaCommands(entry, { space, user: space, leafLevel: undefined }, this.#features),
+      uses: 1,
+    });
   }
 
-  #changedTable(first: WalkEntry | undefined): Change | undefined {
-    for (let entry = first; entry !== undefined; entry = entry.parent) {
-      const lo = this.#memory.load64(entry.paddr);
-      const { hi } = this.#memory;
-      if (tableDiffers(entry, lo, hi))
-        return { paddr: entry.paddr, used: { lo: entry.lo, hi: entry.hi }, now: { lo, hi } };
-    }
-    return undefined;
+  /** A cached stage-2 leaf was used, found by IPA. */
+  checkIpa(entry: TlbEntry, stream: CachedStream): void {
+    const change = this.#changedEntry(entry) ?? changedStage2(entry, stream);
+    if (change === undefined) return;
+    const { space } = entry;
+    this.#reportIpa(entry, stream, change, {
+      kind: 's2-tlb',
+      leafLevel: entry.level,
+      test: (op) => coversLeaf(op, space, entry),
+    });
+  }
+
+  /** A cached stage-2 table descriptor was used as the start of a walk. */
+  checkIpaWalk(entry: WalkEntry, stream: CachedStream): void {
+    const change = this.#changedEntry(entry) ?? changedStage2(entry, stream);
+    const space = stream.ipaSpace;
+    if (change === undefined || space === undefined) return;
+    this.#reportIpa(entry, stream, change, {
+      kind: 's2-walk',
+      leafLevel: undefined,
+      test: (op) => coversWalk(op, space, entry),
+    });
+  }
+
+  /** What changed under a translation that an endpoint keeps: its descriptors, CD or STE. Reporting it is the caller's. */
+  changedTranslation({ inner, outer, context, half, stream }: AtcOrigin): Change | undefined {
+    const mask = half?.upper === true ? CD_UPPER : CD_LOWER;
+    return (
+      this.#changedUnder(inner) ??
+      this.#changedUnder(outer) ??
+      (context === undefined ? undefined : this.#changed(context.paddr, context.words, mask)) ??
+      (stream === undefined
+        ? undefined
+        : this.#changed(stream.paddr, stream.words, STE_USED[stream.kind]))
+    );
+  }
+
+  /** A descriptor that an entry was made from, of whichever stage. */
+  #changedEntry(entry: TlbEntry | WalkEntry): Change | undefined {
+    entry.footprint ??= footprintOf(entry, this.#memory);
+    const { paddrs, words } = entry.footprint;
+    const i = firstChanged(entry.footprint, this.#memory);
+    if (i < 0) return undefined;
+    const paddr = paddrs[i] as number;
+    const lo = this.#memory.load64(paddr);
+    return {
+      paddr,
+      used: { lo: words[i * 4] as number, hi: words[i * 4 + 1] as number },
+      now: { lo, hi: this.#memory.hi },
+    };
+  }
+
+  #changedUnder(under: TlbEntry | undefined): Change | undefined {
+    return under === undefined ? undefined : this.#changedEntry(under);
   }
 
   #changedWord(paddr: number, lo: number, hi: number): U64 | undefined {
@@ -214,15 +218,19 @@ export class StaleDetector {
   }
 
   #changed(paddr: number, words: Uint32Array, mask: Uint32Array): Change | undefined {
+    const memory = this.#memory;
+    const page = memory.lanes(paddr);
+    const first = (paddr / 4) & 1023;
     for (let i = 0; i < mask.length; i += 2) {
-      const lo = this.#memory.load64(paddr + i * 4);
-      const { hi } = this.#memory;
+      const maskLo = mask[i] as number;
+      const maskHi = mask[i + 1] as number;
+      if ((maskLo | maskHi) === 0) continue;
+      // A structure is aligned to its size, so that it lies in one page.
+      const lo = page === undefined ? memory.load64(paddr + i * 4) : (page[first + i] as number);
+      const hi = page === undefined ? memory.hi : (page[first + i + 1] as number);
       const wasLo = words[i] as number;
       const wasHi = words[i + 1] as number;
-      if (
-        ((lo ^ wasLo) & (mask[i] as number)) !== 0 ||
-        ((hi ^ wasHi) & (mask[i + 1] as number)) !== 0
-      )
+      if (((lo ^ wasLo) & maskLo) !== 0 || ((hi ^ wasHi) & maskHi) !== 0)
         return { paddr: paddr + i * 4, used: { lo: wasLo, hi: wasHi }, now: { lo, hi } };
     }
     return undefined;
@@ -247,8 +255,39 @@ export class StaleDetector {
       asid: undefined,
       vmid: undefined,
       iova: undefined,
+      ipa: undefined,
       ...change,
       removedBy: configCommands(kind, streamId, ssid),
+      uses: 1,
+    });
+  }
+
+  #reportIpa(
+    entry: TlbEntry | WalkEntry,
+    stream: CachedStream,
+    change: Change,
+    how: {
+      kind: 's2-tlb' | 's2-walk';
+      leafLevel: number | undefined;
+      test: (op: TlbInvalidation) => boolean;
+    },
+  ): void {
+    if (entry.stale !== undefined) {
+      this.#log.again(entry.stale);
+      return;
+    }
+    const { vmid, streamId } = stream;
+    this.#log.add(entry, {
+      kind: how.kind,
+      class: this.#classify((op) => op.what === 'tlb' && how.test(op)),
+      streamId,
+      substreamId: undefined,
+      asid: undefined,
+      vmid,
+      iova: undefined,
+      ipa: entry.key,
+      ...change,
+      removedBy: ipaCommands(entry, vmid, how.leafLevel, this.#features),
       uses: 1,
     });
   }
@@ -256,6 +295,11 @@ export class StaleDetector {
   #classify(test: (op: TlbInvalidation | ConfigInvalidation) => boolean): StaleUse['class'] {
     return this.#pending(test) ? 'pending' : 'missing';
   }
+}
+
+/** The SubstreamID that names a CD to people; absent where the stream has but one. */
+function substreamOf(stream: CachedStream, cd: CachedContext): number | undefined {
+  return stream.cdMax === 0 ? undefined : cd.ssid;
 }
 
 /** The stream table was moved under a cached STE: the old copy is intact, but nothing leads to it any more. */
@@ -271,7 +315,7 @@ function movedAway(stream: CachedStream): Change {
 function changedContext(
   made: Uint32Array,
   cd: CachedContext,
-  half: Half,
+  half: Regime,
   tagged: boolean,
 ): Change | undefined {
   const { words } = cd;
@@ -279,56 +323,47 @@ function changedContext(
   const mask = half.upper ? CD_UPPER : CD_LOWER;
   for (let i = 0; i < mask.length; i += 2) {
     if (i !== 0 && i !== CD_MAIR && !tagged) continue;
-    const lo = words[i] as number;
-    const hi = words[i + 1] as number;
-    const wasLo = made[i] as number;
-    const wasHi = made[i + 1] as number;
-    if (
-      ((lo ^ wasLo) & (mask[i] as number)) !== 0 ||
-      ((hi ^ wasHi) & (mask[i + 1] as number)) !== 0
-    )
-      return { paddr: cd.paddr + i * 4, used: { lo: wasLo, hi: wasHi }, now: { lo, hi } };
+    const change = changedLanes(made, words, mask, i);
+    if (change !== undefined) return { paddr: cd.paddr + i * 4, ...change };
   }
   return undefined;
 }
 
-function configCommands(
-  kind: 'l1std' | 'ste' | 'l1cd' | 'cd',
-  streamId: number,
-  ssid: number,
-): string[] {
-  const sid = `sid=${hex(streamId)}`;
-  const steCommands = [`CMD_CFGI_STE_RANGE covering ${sid}`, 'CMD_CFGI_ALL'];
-  if (kind === 'l1std') return [`CMD_CFGI_STE ${sid} leaf=0`, ...steCommands];
-  if (kind === 'ste') return [`CMD_CFGI_STE ${sid}`, ...steCommands];
-  const leaf = kind === 'l1cd' ? ' leaf=0' : '';
-  return [
-    `CMD_CFGI_CD ${sid} ssid=${hex(ssid)}${leaf}`,
-    `CMD_CFGI_CD_ALL ${sid}`,
-    `CMD_CFGI_STE ${sid}`,
-    ...steCommands,
-  ];
+/** The same for the stage-2 fields of an STE (5.2.1). */
+function changedStage2(entry: TlbEntry | WalkEntry, stream: CachedStream): Change | undefined {
+  const { words } = stream;
+  const { made } = entry;
+  if (made === words) return undefined;
+  for (let i = 0; i < STE_STAGE2_CACHED.length; i += 2) {
+    const change = changedLanes(made, words, STE_STAGE2_CACHED, i);
+    if (change !== undefined) return { paddr: stream.paddr + i * 4, ...change };
+  }
+  return undefined;
 }
 
-function translationCommands(
-  space: TlbSpace,
-  entry: TlbEntry | WalkEntry,
-  user: TlbSpace,
-  range: boolean,
-  leafLevel: number,
-): string[] {
-  const { iova = 0 } = staleTags(space, entry);
-  const world = space.world === 0 ? 'NH' : 'EL2';
-  const vmid = space.world === 0 ? ` vmid=${space.vmid}` : '';
-  const leaf = leafLevel > 0 ? ` leaf=1${range ? ` ttl=0|${leafLevel}` : ''}` : ' leaf=0';
-  // A global leaf goes with any ASID; name the one that software is likely to know.
-  const asid = user.asid < 0 ? '' : ` asid=${user.asid}`;
-  const commands = [
-    `CMD_TLBI_${world}_VA${asid}${vmid} iova=${hex(iova)}${leaf}`,
-    `CMD_TLBI_${world}_VAA${vmid} iova=${hex(iova)}${leaf}`,
-  ];
-  if (space.asid >= 0) commands.push(`CMD_TLBI_${world}_ASID asid=${space.asid}${vmid}`);
-  commands.push(`CMD_TLBI_${world}_ALL${vmid}`);
-  if (space.world === 0) commands.push('CMD_TLBI_NSNH_ALL');
-  return commands;
+/** A translation by VA was made with or without stage 2, and under which; the stream that uses it may differ. */
+function changedStages(outer: TlbEntry | undefined, stream: CachedStream): Change | undefined {
+  if (outer !== undefined && stream.stage2 !== undefined) return changedStage2(outer, stream);
+  if ((outer === undefined) === (stream.stage2 === undefined)) return undefined;
+  const lanes = outer?.made ?? [0, 0];
+  return {
+    paddr: stream.paddr,
+    used: { lo: lanes[0] as number, hi: lanes[1] as number },
+    now: { lo: stream.words[0] as number, hi: stream.words[1] as number },
+  };
+}
+
+function changedLanes(
+  made: Uint32Array,
+  words: Uint32Array,
+  mask: Uint32Array,
+  i: number,
+): { used: U64; now: U64 } | undefined {
+  const lo = words[i] as number;
+  const hi = words[i + 1] as number;
+  const wasLo = made[i] as number;
+  const wasHi = made[i + 1] as number;
+  const same =
+    ((lo ^ wasLo) & (mask[i] as number)) === 0 && ((hi ^ wasHi) & (mask[i + 1] as number)) === 0;
+  return same ? undefined : { used: { lo: wasLo, hi: wasHi }, now: { lo, hi } };
 }

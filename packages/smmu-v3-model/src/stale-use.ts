@@ -11,7 +11,8 @@ import type { U64 } from '@iommukit/bits';
  * @example smmu.staleUses.filter((use) => use.class === 'missing').map((use) => use.removedBy[0]);
  */
 export interface StaleUse {
-  readonly kind: 'l1std' | 'ste' | 'l1cd' | 'cd' | 'walk' | 'tlb';
+  /** `tlb` and `walk`: a leaf or table found by VA; `s2-tlb` and `s2-walk`: by IPA; `atc`: what an endpoint keeps. */
+  readonly kind: 'l1std' | 'ste' | 'l1cd' | 'cd' | 'walk' | 'tlb' | 's2-walk' | 's2-tlb' | 'atc';
   readonly class: 'missing' | 'pending' | 'race';
   /** The stream whose access used the entry. */
   readonly streamId: number;
@@ -21,6 +22,8 @@ export interface StaleUse {
   readonly vmid: number | undefined;
   /** Page-aligned input address of a translation, bytes. */
   readonly iova: number | undefined;
+  /** The same where the input is an IPA. */
+  readonly ipa: number | undefined;
   /** Where the doubleword that changed lies. */
   readonly paddr: number;
   /** The doubleword as cached. */

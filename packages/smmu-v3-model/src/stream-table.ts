@@ -1,68 +1,24 @@
 /*
- * From a StreamID to an STE (IHI 0070 3.3.1, 5.1, 5.2, 6.3.24, 6.3.25).
- * Does not model: stage 2 (refused at use), VMS, MPAM, MECID, the CONT hint; reserved fields of an STE are not checked for zero;
- * attribute overrides other than PRIVCFG and INSTCFG, as no memory types leave the model.
+ * From a StreamID to an STE (IHI 0070 3.3.1, 5.1, 6.3.24, 6.3.25).
+ * Does not model: VMS, the CONT hint.
  */
 import {
   CR2,
-  EATS,
   L1STD,
   L1STD_BYTES,
   REGISTER_OFFSET as R,
-  S1FMT,
-  STE,
   STE_BYTES,
-  STE_CONFIG,
   STRTAB_BASE,
   STRTAB_BASE_CFG,
-  STRW,
 } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';
 import type { CachePolicy } from './cache-policy.ts';
-import { type ConfigCache, StreamContexts } from './config-cache.ts';
+import type { ConfigCache } from './config-cache.ts';
 import type { FaultState } from './fault.ts';
 import type { Features } from './features.ts';
 import type { StaleDetector } from './stale-detector.lanes.ts';
-import type { MayBeStale, StaleRecord } from './stale-use.ts';
-
-/** A fetched level-1 stream table descriptor. */
-export interface L1StreamEntry extends MayBeStale {
-  readonly paddr: number;
-  readonly lo: number;
-  readonly hi: number;
-  readonly span: number;
-  readonly table: number;
-  readonly firstSid: number;
-  readonly lastSid: number;
-}
-
-/** What an STE makes of its stream. */
-export type StreamKind = 'illegal' | 'abort' | 'bypass' | 'stage1' | 'stage2';
-
-/** A fetched STE, decoded. */
-export interface CachedStream extends MayBeStale {
-  readonly streamId: number;
-  readonly paddr: number;
-  readonly words: Uint32Array;
-  readonly l1std: L1StreamEntry | undefined;
-  /** Stream table (base and format) through which it was found. */
-  readonly tableGeneration: number;
-  readonly kind: StreamKind;
-  readonly contextPtr: number;
-  /** log2 of the number of CDs; 0 also when substreams do not exist. */
-  readonly cdMax: number;
-  /** SubstreamID bits below the L1CD index; 0: linear table. */
-  readonly cdSplit: number;
-  readonly s1dss: number;
-  readonly stallDisabled: boolean;
-  /** 0 NS-EL1, 1 NS-EL2, 2 NS-EL2-E2H. */
-  readonly world: number;
-  readonly vmid: number;
-  readonly privCfg: number;
-  readonly instCfg: number;
-  readonly contexts: StreamContexts;
-  stale: StaleRecord | undefined;
-}
+import { type CachedStream, decodeStream, type L1StreamEntry } from './stream-entry.ts';
+import type { Tlb } from './tlb.ts';
 
 const STE_LANES = 16;
 
@@ -73,6 +29,7 @@ export class StreamTable {
   readonly #features: Features;
   readonly #cache: ConfigCache;
   readonly #policy: CachePolicy;
+  readonly #tlb: Tlb;
   readonly #detector: StaleDetector | undefined;
   readonly #scratch: Uint32Array = new Uint32Array(2);
   /** Bumped when software moves the table. */
@@ -85,6 +42,7 @@ export class StreamTable {
     features: Features;
     cache: ConfigCache;
     policy: CachePolicy;
+    tlb: Tlb;
     detector: StaleDetector | undefined;
   }) {
     this.#memory = parts.memory;
@@ -92,6 +50,7 @@ export class StreamTable {
     this.#features = parts.features;
     this.#cache = parts.cache;
     this.#policy = parts.policy;
+    this.#tlb = parts.tlb;
     this.#detector = parts.detector;
   }
 
@@ -130,8 +89,9 @@ export class StreamTable {
     const size = 2 ** split;
     const index = Math.floor(streamId / size);
     const cached = this.#cache.l1stds.get(index);
-    if (cached !== undefined) {
-      this.#detector?.checkL1Stream(cached, streamId);
+    // A descriptor that was cached under another SPLIT covers other streams.
+    if (cached !== undefined && cached.firstSid <= streamId && streamId <= cached.lastSid) {
+      this.#detector?.checkL1Stream(cached, streamId, this.generation);
       return cached;
     }
     const paddr = table + index * L1STD_BYTES;
@@ -156,6 +116,7 @@ export class StreamTable {
       table: ptr - (ptr % 2 ** (span + 5)),
       firstSid: index * size,
       lastSid: index * size + size - 1,
+      tableGeneration: this.generation,
       stale: undefined,
     };
     const { config } = this.#policy;
@@ -177,45 +138,19 @@ export class StreamTable {
     const words = new Uint32Array(STE_LANES);
     loadStructure(this.#memory, paddr, words);
     this.loads += STE_LANES / 2;
-    const stream = this.#decode(streamId, paddr, words, l1std);
+    const stream = decodeStream(
+      words,
+      { streamId, paddr, l1std, tableGeneration: this.generation },
+      {
+        features: this.#features,
+        e2h: CR2.get.E2H(this.#words, R.CR2 / 4) === 1,
+        tlb: this.#tlb,
+      },
+    );
     const { config } = this.#policy;
     if (config === 'keep' || (config === 'keep-valid' && stream.kind !== 'illegal'))
       this.#cache.streams.set(streamId, stream);
     return stream;
-  }
-
-  #decode(
-    streamId: number,
-    paddr: number,
-    words: Uint32Array,
-    l1std: L1StreamEntry | undefined,
-  ): CachedStream {
-    const f = this.#features;
-    const { get } = STE;
-    const substreams = f.ssidSize > 0;
-    const cdMax = substreams ? get.S1CDMax(words) : 0;
-    const format = cdMax > 0 ? get.S1Fmt(words) : 0;
-    const e2h = CR2.get.E2H(this.#words, R.CR2 / 4) === 1;
-    const hyp = f.hyp && get.Config(words) === STE_CONFIG.S1 && get.STRW(words) === STRW.EL2;
-    return {
-      streamId,
-      paddr,
-      words,
-      l1std,
-      tableGeneration: this.generation,
-      kind: classifyStream(words, f),
-      contextPtr: get.S1ContextPtr(words),
-      cdMax,
-      cdSplit: format === S1FMT.TWO_LEVEL_4K ? 6 : format === S1FMT.TWO_LEVEL_64K ? 10 : 0,
-      s1dss: get.S1DSS(words),
-      stallDisabled: get.S1STALLD(words) === 1,
-      world: hyp ? (e2h ? 2 : 1) : 0,
-      vmid: f.s2p && !hyp ? get.S2VMID(words) : 0,
-      privCfg: f.attrPermsOvr ? get.PRIVCFG(words) : 0,
-      instCfg: f.attrPermsOvr ? get.INSTCFG(words) : 0,
-      contexts: new StreamContexts(),
-      stale: undefined,
-    };
   }
 
   #badStream(fault: FaultState): undefined {
@@ -236,46 +171,4 @@ export function loadStructure(memory: MemoryView, paddr: number, words: Uint32Ar
     words[i] = memory.load64(paddr + i * 4);
     words[i + 1] = memory.hi;
   }
-}
-
-/** What an STE is, by the rules of 5.2 and 5.5. Stage 2 is told apart so that its use can be refused. */
-export function classifyStream(words: Uint32Array, f: Features): StreamKind {
-  const { get } = STE;
-  if (get.V(words) === 0) return 'illegal';
-  const config = get.Config(words);
-  if (config < STE_CONFIG.BYPASS) return 'abort';
-  const stage1 = config === STE_CONFIG.S1 || config === STE_CONFIG.NESTED;
-  const stage2 = config >= STE_CONFIG.S2;
-  if ((stage1 && !f.s1p) || (stage2 && !f.s2p)) return 'illegal';
-  if (config !== STE_CONFIG.BYPASS && f.ats && illegalAts(words, f)) return 'illegal';
-  if (stage1 && illegalStage1(words, f)) return 'illegal';
-  if (stage2) return 'stage2';
-  return stage1 ? 'stage1' : 'bypass';
-}
-
-function illegalAts(words: Uint32Array, f: Features): boolean {
-  const eats = STE.get.EATS(words);
-  const stage2 = STE.get.Config(words) >= STE_CONFIG.S2;
-  const stall2 = stage2 && STE.get.S2S(words) === 1;
-  if (eats === EATS.SPLIT) return STE.get.Config(words) !== STE_CONFIG.NESTED || stall2 || f.ns1ats;
-  // Without DPT, 11 acts as 00.
-  return eats === EATS.FULL && stall2;
-}
-
-function illegalStage1(words: Uint32Array, f: Features): boolean {
-  const { get } = STE;
-  const stage1Only = get.Config(words) === STE_CONFIG.S1;
-  const strw = get.STRW(words);
-  if (f.hyp && stage1Only && strw % 2 === 1) return true;
-  if (get.S1STALLD(words) === 1 && f.stallModel !== 0) return true;
-  if (f.ssidSize > 0) {
-    const cdMax = get.S1CDMax(words);
-    const format = get.S1Fmt(words);
-    if (cdMax > f.ssidSize) return true;
-    if (cdMax > 0 && (format === S1FMT.TWO_LEVEL_4K || format === S1FMT.TWO_LEVEL_64K) && !f.cd2l)
-      return true;
-  }
-  if (stage1Only && get.S1ContextPtr(words) >= 2 ** f.oas) return true;
-  const vmidUsed = f.s2p && !(f.hyp && stage1Only && strw === STRW.EL2);
-  return vmidUsed && !f.vmid16 && get.S2VMID(words) > 0xff;
 }

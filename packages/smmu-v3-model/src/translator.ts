@@ -1,20 +1,24 @@
 /*
- * The path of an untranslated transaction (IHI 0070 3.4, 7.3): STE, SubstreamID checks, CD, TLB, walk, permission.
- * Does not model: stage 2, ATS requests and translated transactions, stalls, speculative reads, atomics, memory attributes.
+ * The path of an untranslated transaction, in the order of the specification (IHI 0070 3.4, 7.2, 7.3): the step numbers below are
+ * those of the procedure as this project's notes divide it.
+ * Does not model: F_UUT; ATS requests and translated transactions; speculative reads; MPAM; VMS.
  */
 import { CR0, GBPA, REGISTER_OFFSET as R, S1DSS } from '@iommukit/arm-arch';
-import type { MemoryView } from '@iommukit/platform';
 import type { CachePolicy } from './cache-policy.ts';
 import type { ConfigCache } from './config-cache.ts';
-import type { CachedContext, ContextTable, Half } from './context-descriptor.ts';
-import { FaultState } from './fault.ts';
-import type { Features } from './features.ts';
-import { UnmodelledError } from './model-error.ts';
+import type { CachedContext } from './context-descriptor.ts';
+import type { ContextTable } from './context-table.ts';
+import type { FaultState } from './fault.ts';
+import { type Features, inputSize } from './features.ts';
+import { bothPermit, lacksWrite, neededBits, permits, writes } from './permission.lanes.ts';
+import type { Regime } from './regime.ts';
+import type { Stage2, Stage2Counts } from './stage2.ts';
 import type { StaleDetector } from './stale-detector.lanes.ts';
-import type { CachedStream, StreamTable } from './stream-table.ts';
-import type { TlbEntry } from './tlb.ts';
-import { isUpper, lookupKey } from './translation-key.lanes.ts';
-import { inHalf, permits, type WalkCounts, walkStage1 } from './walk.lanes.ts';
+import type { CachedStream } from './stream-entry.ts';
+import type { StreamTable } from './stream-table.ts';
+import type { TlbEntry } from './tlb-entry.ts';
+import { alignKey, isUpper, lookupKey } from './translation-key.lanes.ts';
+import { inHalf } from './walk.lanes.ts';
 
 const NO_SUBSTREAM = -1;
 const REFUSED = -1;
@@ -22,53 +26,63 @@ const REFUSED = -1;
 const BYPASS_STAGE1 = -2;
 
 /** Hits and misses of the caches. */
-export interface CacheCounts extends WalkCounts {
+export interface CacheCounts extends Stage2Counts {
   tlbHits: number;
   tlbMisses: number;
-  walkHits: number;
   configHits: number;
   configMisses: number;
 }
 
 /** What the last transaction met, beside its result; reused, so that the hot path allocates nothing. */
 export class Translator {
-  readonly fault: FaultState = new FaultState();
+  readonly fault: FaultState;
   /** The last transaction passed untranslated. */
   bypassed = false;
   tlbHit = false;
   /** Effective attributes after STE.PRIVCFG and STE.INSTCFG. */
   privileged = false;
   instruction = false;
-  /** The CD in force when a configurable fault was raised. */
+  /** The STE and CD in force; `undefined` where the transaction did not get so far. */
+  stream: CachedStream | undefined = undefined;
   context: CachedContext | undefined = undefined;
-  readonly #memory: MemoryView;
+  half: Regime | undefined = undefined;
+  /** The leaves of stage 1 and of stage 2 that translated it. */
+  inner: TlbEntry | undefined = undefined;
+  outer: TlbEntry | undefined = undefined;
+  /** What the cache last gave, while nothing is removed from it: a device repeats itself. */
+  #lastStream: CachedStream | undefined = undefined;
+  #lastContext: CachedContext | undefined = undefined;
+  #lastGeneration = -1;
   readonly #words: Uint32Array;
   readonly #features: Features;
   readonly #policy: CachePolicy;
   readonly #cache: ConfigCache;
   readonly #streams: StreamTable;
   readonly #contexts: ContextTable;
+  readonly #stage2: Stage2;
   readonly #detector: StaleDetector | undefined;
   readonly #counts: CacheCounts;
 
   constructor(parts: {
-    memory: MemoryView;
     words: Uint32Array;
     features: Features;
     policy: CachePolicy;
     cache: ConfigCache;
     streams: StreamTable;
     contexts: ContextTable;
+    stage2: Stage2;
+    fault: FaultState;
     detector: StaleDetector | undefined;
     counts: CacheCounts;
   }) {
-    this.#memory = parts.memory;
+    this.fault = parts.fault;
     this.#words = parts.words;
     this.#features = parts.features;
     this.#policy = parts.policy;
     this.#cache = parts.cache;
     this.#streams = parts.streams;
     this.#contexts = parts.contexts;
+    this.#stage2 = parts.stage2;
     this.#detector = parts.detector;
     this.#counts = parts.counts;
   }
@@ -80,25 +94,40 @@ export class Translator {
   }
 
   /**
-   * Takes a page-aligned address to a page-aligned physical one, or -1 after filling `fault`. `rw` is 0 to read, 1 to write; `ssid`
-   * is -1 for SSV=0.
+   * Takes a page-aligned address to a page-aligned physical one, or -1 after filling `fault`. `rw` is 0 to read, 1 to write, 2 for
+   * both; `ssid` is -1 for SSV=0.
    */
   resolve(streamId: number, ssid: number, page: number, rw: number): number {
     this.bypassed = false;
     this.tlbHit = false;
+    this.stream = undefined;
     this.context = undefined;
+    this.inner = undefined;
+    this.outer = undefined;
+    // Step 2: SMMUEN=0 (3.4, 6.3.9.6).
     if (CR0.get.SMMUEN(this.#words, R.CR0ACK / 4) === 0) return this.#disabled(page);
+    // Step 3: the STE.
     const stream = this.#stream(streamId);
     if (stream === undefined) return REFUSED;
-    if (stream.kind !== 'stage1') return this.#withoutStage1(stream, { ssid, page, rw });
+    this.stream = stream;
+    const { kind } = stream;
+    if (kind !== 'stage1' && kind !== 'nested') return this.#withoutStage1(stream, ssid, page, rw);
+    // Step 4: the SubstreamID.
     const index =
       ssid === NO_SUBSTREAM && stream.cdMax === 0 ? 0 : this.#contextIndex(stream, ssid);
     if (index === REFUSED) return REFUSED;
+    // Step 5: overrides.
     this.#override(stream, rw);
-    if (index === BYPASS_STAGE1) return this.#bypassStage1(page);
+    if (index === BYPASS_STAGE1) return this.#bypassStage1(stream, page, rw);
+    // Step 7: the CD.
     const cd = this.#context(stream, index);
     if (cd === undefined) return REFUSED;
     return this.#stage1(stream, cd, page, rw);
+  }
+
+  /** The STE of a stream, as a transaction would find it; `undefined` after raising the fault. */
+  lookupStream(streamId: number): CachedStream | undefined {
+    return this.#stream(streamId);
   }
 
   #disabled(page: number): number {
@@ -114,35 +143,35 @@ export class Translator {
   }
 
   #stream(streamId: number): CachedStream | undefined {
-    const cached = this.#cache.streams.get(streamId);
+    const cache = this.#cache;
+    const same =
+      this.#lastStream?.streamId === streamId && this.#lastGeneration === cache.generation;
+    const cached = same ? this.#lastStream : cache.streams.get(streamId);
     if (cached === undefined) {
       this.#counts.configMisses++;
       return this.#streams.fetch(streamId, this.fault);
+    }
+    if (!same) {
+      this.#lastStream = cached;
+      this.#lastContext = undefined;
+      this.#lastGeneration = cache.generation;
     }
     this.#counts.configHits++;
     this.#detector?.checkStream(cached, this.#streams.generation);
     return cached;
   }
 
-  /** Streams that do not use stage 1. */
-  #withoutStage1(stream: CachedStream, access: { ssid: number; page: number; rw: number }): number {
-    const { streamId } = stream;
-    const { ssid, page, rw } = access;
-    if (stream.kind === 'illegal') {
+  /** Steps 3 to 6 of streams that do not use stage 1. */
+  #withoutStage1(stream: CachedStream, ssid: number, page: number, rw: number): number {
+    const { kind } = stream;
+    if (kind === 'illegal') {
       this.fault.raise('C_BAD_STE', 0);
       return REFUSED;
     }
-    if (stream.kind === 'abort') return this.#refuse('ste-abort');
-    if (stream.kind === 'stage2')
-      throw new UnmodelledError('UNMODELLED_STAGE2', { streamId }, 'the STE enables stage 2');
+    if (kind === 'abort') return this.#refuse('ste-abort');
     if (ssid !== NO_SUBSTREAM) return this.#badSubstream(ssid);
     this.#override(stream, rw);
-    if (page >= 2 ** this.#features.oas) {
-      this.fault.raise('F_ADDR_SIZE', 0);
-      return REFUSED;
-    }
-    this.bypassed = true;
-    return page;
+    return this.#bypassStage1(stream, page, rw);
   }
 
   #badSubstream(ssid: number): number {
@@ -169,28 +198,43 @@ export class Translator {
 
   #override(stream: CachedStream, rw: number): void {
     if (stream.privCfg >= 2) this.privileged = stream.privCfg === 3;
-    if (rw === 1) this.instruction = false;
+    if (rw !== 0) this.instruction = false;
     else if (stream.instCfg >= 2) this.instruction = stream.instCfg === 3;
   }
 
-  #bypassStage1(page: number): number {
-    const { oas, lpae32 } = this.#features;
-    const ias = lpae32 ? Math.max(40, oas) : oas;
-    if (page >= 2 ** ias) {
+  /** Step 6: stage 1 is passed by, and an address that it could not output is refused whatever A, R and S say (3.4, 3.12). */
+  #bypassStage1(stream: CachedStream, page: number, rw: number): number {
+    const { kind } = stream;
+    const bits = kind === 'bypass' ? this.#features.oas : inputSize(this.#features);
+    if (page >= 2 ** bits) {
       this.fault.raise('F_ADDR_SIZE', 0);
       return REFUSED;
     }
+    if (kind === 'stage2' || kind === 'nested') return this.#stage2Only(stream, page, rw);
     this.bypassed = true;
-    return page % 2 ** oas;
+    return page;
+  }
+
+  /** Step 9 alone. */
+  #stage2Only(stream: CachedStream, page: number, rw: number): number {
+    const need = neededBits(rw, this.instruction, this.privileged);
+    const { ipaMisses } = this.#counts;
+    const entry = this.#stage2.resolve(stream, page, need, 'IN');
+    if (entry === undefined) return REFUSED;
+    this.tlbHit = this.#counts.ipaMisses === ipaMisses;
+    this.outer = entry;
+    return entry.output + (page - entry.key);
   }
 
   #context(stream: CachedStream, index: number): CachedContext | undefined {
-    let cd = stream.contexts.cds.get(index);
+    const same = this.#lastStream === stream && this.#lastContext?.ssid === index;
+    let cd = same ? this.#lastContext : stream.contexts.cds.get(index);
     if (cd === undefined) {
       this.#counts.configMisses++;
       cd = this.#contexts.fetch(stream, index, this.fault);
       if (cd === undefined) return undefined;
     } else {
+      if (!same && this.#lastStream === stream) this.#lastContext = cd;
       this.#counts.configHits++;
       this.#detector?.checkContext(stream, cd);
     }
@@ -199,63 +243,150 @@ export class Translator {
     return undefined;
   }
 
+  /** Step 8, and 9 for a nested stream. */
   #stage1(stream: CachedStream, cd: CachedContext, page: number, rw: number): number {
     const half = isUpper(page) ? cd.upper : cd.lower;
     this.context = cd;
+    this.half = half;
     if (!inHalf(page, half) || (half.e0pd && !this.privileged)) {
-      this.fault.raiseConfigurable('F_TRANSLATION');
+      this.fault.raiseStage1('F_TRANSLATION');
       return REFUSED;
     }
     const key = lookupKey(page);
-    const entry = this.#lookup(stream, cd, half, key) ?? this.#walk(stream, cd, half, page);
-    if (entry === undefined) return REFUSED;
-    if (!permits(entry.permissions, rw, this.instruction, this.privileged)) {
-      this.fault.raiseConfigurable('F_PERMISSION');
-      return REFUSED;
+    const need = neededBits(rw, this.instruction, this.privileged);
+    const { space } = cd;
+    const { global } = space;
+    const entry = space.lookup(key) ?? (global.isEmpty ? undefined : global.lookup(key));
+    if (entry === undefined) {
+      this.#counts.tlbMisses++;
+      return this.#miss(stream, cd, page, need);
     }
+    this.#counts.tlbHits++;
+    this.#detector?.checkLeaf(entry, stream, cd, half);
+    if (!permits(entry.permissions, need)) return this.#unpermitted(entry, stream, page, need);
+    this.tlbHit = true;
+    this.inner = entry.inner ?? entry;
+    this.outer = entry.outer;
     return entry.output + (key - entry.key);
   }
 
-  #lookup(stream: CachedStream, cd: CachedContext, half: Half, key: number): TlbEntry | undefined {
-    const { space } = cd;
-    const entry =
-      space.lookup(key) ?? (space.global.isEmpty ? undefined : space.global.lookup(key));
-    if (entry === undefined) {
-      this.#counts.tlbMisses++;
-      return undefined;
-    }
-    this.#counts.tlbHits++;
+  /** A cached entry does not permit the access: a fault of the stage that refuses, or one more walk where hardware may dirty it. */
+  #unpermitted(entry: TlbEntry, stream: CachedStream, page: number, need: number): number {
+    const { context, fault } = this;
+    const inner = entry.inner ?? entry;
+    const dirty =
+      writes(need) &&
+      (inner.clean || (entry.outer?.clean === true && permits(inner.permissions, need)));
+    if (dirty && context !== undefined) return this.#miss(stream, context, page, need);
     this.tlbHit = true;
-    this.#detector?.checkLeaf(entry, stream.streamId, substreamOf(stream, cd), cd, half);
-    return entry;
+    if (!permits(inner.permissions, need)) return this.#unpermittedStage1(inner, need);
+    fault.raiseStage2('F_PERMISSION', 'IN', inner.output + (lookupKey(page) - inner.key));
+    fault.lacksWrite = lacksWrite(entry.outer?.dirtied ?? 0, need);
+    return REFUSED;
   }
 
-  #walk(stream: CachedStream, cd: CachedContext, half: Half, page: number): TlbEntry | undefined {
+  #unpermittedStage1(entry: TlbEntry, need: number): number {
+    this.fault.raiseStage1('F_PERMISSION');
+    this.fault.lacksWrite = lacksWrite(entry.dirtied, need);
+    return REFUSED;
+  }
+
+  #miss(stream: CachedStream, cd: CachedContext, page: number, need: number): number {
+    const { nested, tlb } = this.#policy;
+    const isNested = stream.stage2 !== undefined;
+    const key = lookupKey(page);
+    let entry = isNested ? this.#lookupPart(stream, cd, key) : undefined;
+    if (entry?.clean === true && writes(need) && !permits(entry.permissions, need))
+      entry = undefined;
+    if (entry === undefined) {
+      entry = this.#walk(stream, cd, page, need);
+      if (entry === undefined) return REFUSED;
+      if (tlb === 'keep' && !this.#stage2.walker.isTransient(entry)) {
+        if (!isNested) entry.space.insert(entry);
+        else if (nested !== 'combined') entry.space.insertPart(entry);
+      }
+    }
+    if (!permits(entry.permissions, need)) return this.#unpermittedStage1(entry, need);
+    this.inner = entry;
+    const output = entry.output + (key - entry.key);
+    if (!isNested) return output;
+    // Step 9: stage 2 on the IPA.
+    const outer = this.#stage2.resolve(stream, output, need, 'IN');
+    if (outer === undefined) return REFUSED;
+    this.outer = outer;
+    const { walker } = this.#stage2;
+    if (
+      tlb === 'keep' &&
+      nested !== 'separate' &&
+      !walker.isTransient(entry) &&
+      !walker.isTransient(outer)
+    )
+      entry.space.insert(combine(entry, outer, key));
+    return outer.output + (output - outer.key);
+  }
+
+  #lookupPart(stream: CachedStream, cd: CachedContext, key: number): TlbEntry | undefined {
+    const { space } = cd;
+    const { global } = space;
+    const part = space.lookupPart(key) ?? (global.isEmpty ? undefined : global.lookupPart(key));
+    if (part === undefined || this.half === undefined) return undefined;
+    this.#counts.tlbHits++;
+    this.#detector?.checkLeaf(part, stream, cd, this.half);
+    return part;
+  }
+
+  #walk(stream: CachedStream, cd: CachedContext, page: number, need: number): TlbEntry | undefined {
+    const { half } = this;
     // EPDx stops walks, not hits (5.4).
-    if (half.disabled) {
-      this.fault.raiseConfigurable('F_TRANSLATION');
+    if (half === undefined || half.disabled) {
+      this.fault.raiseStage1('F_TRANSLATION');
       return undefined;
     }
-    const keepTables = this.#policy.walk === 'keep';
-    const cached = keepTables ? cd.space.lookupWalk(lookupKey(page)) : undefined;
+    const cached = this.#policy.walk === 'keep' ? cd.space.lookupWalk(lookupKey(page)) : undefined;
     const above = cached?.granuleLg2 === half.granule.shift ? cached : undefined;
     if (above !== undefined) {
       this.#counts.walkHits++;
-      this.#detector?.checkWalk(above, stream.streamId, substreamOf(stream, cd), cd, half);
+      this.#detector?.checkWalk(above, stream, cd, half);
     }
-    const entry = walkStage1(
-      this.#memory,
-      cd,
-      { half, page, above, keepTables },
-      this.fault,
-      this.#counts,
-    );
-    if (entry !== undefined && this.#policy.tlb === 'keep') entry.space.insert(entry);
-    return entry;
+    return this.#stage2.walker.walk({
+      regime: half,
+      page,
+      need,
+      class: 'IN',
+      above,
+      space: cd.space,
+      made: cd.words,
+      through: stream.stage2 === undefined ? undefined : stream,
+    });
   }
 }
 
-/** The SubstreamID that names a CD to people; -1 where the stream has but one. */
-function substreamOf(stream: CachedStream, cd: CachedContext): number {
-  return stream.cdMax === 0 ? NO_SUBSTREAM : cd.ssid;
+/** One entry of both stages, of the smaller size, which falls with whatever removes its stage-1 leaf (16.2). */
+function combine(inner: TlbEntry, outer: TlbEntry, key: number): TlbEntry {
+  const size = Math.min(inner.size, outer.size);
+  const start = alignKey(key, size);
+  const ipa = inner.output + (start - inner.key);
+  return {
+    parent: inner.parent,
+    under: inner.under,
+    paddr: inner.paddr,
+    lo: inner.lo,
+    hi: inner.hi,
+    level: inner.level,
+    key: start,
+    size,
+    coverKey: inner.coverKey,
+    coverSize: inner.coverSize,
+    made: inner.made,
+    granuleLg2: inner.granuleLg2,
+    output: outer.output + (ipa - outer.key),
+    permissions: bothPermit(inner.permissions, outer.permissions),
+    dirtied: bothPermit(inner.dirtied, outer.dirtied),
+    clean: inner.clean || outer.clean,
+    space: inner.space,
+    inner,
+    outer,
+    footprint: undefined,
+    stale: undefined,
+  };
 }

@@ -1,53 +1,42 @@
 /*
- * The stage-1 walk of VMSAv8-64 tables (IHI 0070 3.4.1; DDI 0487 D8.2-D8.7).
- * Does not model: stage 2 under it, 52-bit addresses, HTTU, the Contiguous hint (ignoring it is allowed), nT, memory attributes,
- * permission indirection and overlays.
+ * The walk of VMSAv8-64 tables, once for both stages (IHI 0070 3.4.1, 3.13; DDI 0487 D8.2-D8.7): a stage is a `Regime`.
+ * Does not model: the Contiguous hint (ignoring it is allowed), big-endian tables, permission indirection and overlays, VMSAv9-128;
+ * updates of descriptors in Non-cacheable memory are atomic too, which is the implementation's choice.
  */
 import {
-  type GranuleGeometry,
   PTE_HI_ADDRESS_MASK,
-  PTE_HI_APTABLE_NO_UNPRIV,
-  PTE_HI_APTABLE_NO_WRITE,
-  PTE_HI_PXN,
-  PTE_HI_PXNTABLE,
-  PTE_HI_UXN,
-  PTE_HI_UXNTABLE,
   PTE_LO_AF,
-  PTE_LO_AP_RDONLY,
-  PTE_LO_AP_UNPRIV,
   PTE_LO_NG,
+  PTE_LO_NT,
   PTE_TYPE_MASK,
   PTE_TYPE_TABLE,
   PTE_VALID,
 } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';
-import type { CachedContext, Half } from './context-descriptor.ts';
-import type { FaultState } from './fault.ts';
-import type { TlbEntry, WalkEntry } from './tlb.ts';
+import type { FaultClass, FaultState } from './fault.ts';
+import {
+  ANY_WRITE,
+  dirtied,
+  isWritableClean,
+  leafPermissions,
+  permits,
+  STRUCTURE_READ,
+  STRUCTURE_WRITE,
+  tableLimits,
+  writes,
+} from './permission.lanes.ts';
+import type { Regime, WideFormat } from './regime.ts';
+import type { CachedStream } from './stream-entry.ts';
+import type { TlbSpace } from './tlb.ts';
+import type { TlbEntry, WalkEntry } from './tlb-entry.ts';
 import { alignKey, lookupKey } from './translation-key.lanes.ts';
 
 const TWO32 = 0x1_0000_0000;
 const TAG = 2 ** 56;
 const ALL = 2 ** 64;
-const NO_EL0 = 1;
-const NO_WRITE = 2;
-const NO_UNPRIV_EXECUTE = 4;
-const NO_PRIV_EXECUTE = 8;
-
-/** Which bit of `TlbEntry.permissions` an access needs: data read 0, data write 1, instruction read 2; privileged adds 3. */
-function accessBit(rw: number, instruction: boolean, privileged: boolean): number {
-  return 1 << ((rw === 1 ? 1 : instruction ? 2 : 0) + (privileged ? 3 : 0));
-}
-
-/** True when a leaf permits the access. */
-export function permits(
-  permissions: number,
-  rw: number,
-  instruction: boolean,
-  privileged: boolean,
-): boolean {
-  return (permissions & accessBit(rw, instruction, privileged)) !== 0;
-}
+const PAGE = 4096;
+/** Bytes of an entry of level -1, which only the 4 KiB granule has. */
+const LEVEL_MINUS_1 = 2 ** 48;
 
 /** Counts of one walker. */
 export interface WalkCounts {
@@ -55,103 +44,211 @@ export interface WalkCounts {
   descriptorLoads: number;
 }
 
-/**
- * Walks the tables of one half for a page-aligned input address that lies in its range. `undefined` after raising the fault.
- * `above` is a cached table descriptor to start below; `keep` receives each table descriptor that was loaded.
- */
-export function walkStage1(
-  memory: MemoryView,
-  cd: CachedContext,
-  at: { half: Half; page: number; above: WalkEntry | undefined; keepTables: boolean },
-  fault: FaultState,
-  counts: WalkCounts,
-): TlbEntry | undefined {
-  const { half, page, keepTables } = at;
-  const { granule } = half;
-  const key = lookupKey(page);
-  const ia = half.upper || page >= half.bytes ? page % half.bytes : page;
-  const limit = 2 ** Math.min(cd.ips, 48);
-  let parent = at.above;
-  let level = parent === undefined ? half.startLevel : parent.level + 1;
-  let table = parent === undefined ? half.root : parent.next;
-  let limits = parent === undefined ? 0 : parent.limits;
-  counts.walks++;
-  for (;;) {
-    const size = granule.entryBytes[level] as number;
-    const index =
-      level === half.startLevel ? Math.trunc(ia / size) : (ia / size) & ((1 << granule.stride) - 1);
-    const paddr = table + index * 8;
-    if (!memory.isBacked(paddr)) {
-      fault.raise('F_WALK_EABT', paddr);
-      return undefined;
-    }
-    const lo = memory.load64(paddr);
-    const { hi } = memory;
-    counts.descriptorLoads++;
-    const isTable = level < 3 && (lo & PTE_TYPE_MASK) === PTE_TYPE_TABLE;
-    if (isTable) {
-      const next = outputOf(lo, hi, granule.bytes);
-      if (next >= limit) {
-        fault.raiseConfigurable('F_ADDR_SIZE');
+/** Takes the address of a structure through stage 2: the leaf that maps its page, or `undefined` after raising the fault. */
+export interface StructureAccess {
+  structure(
+    stream: CachedStream,
+    page: number,
+    need: number,
+    cls: FaultClass,
+  ): TlbEntry | undefined;
+}
+
+/** One walk. */
+export interface WalkJob {
+  readonly regime: Regime;
+  /** Page-aligned input address, in range. */
+  readonly page: number;
+  /** What the access needs, see `permission.lanes.ts`. */
+  readonly need: number;
+  /** What the access is for: the CLASS of stage-2 faults. */
+  readonly class: FaultClass;
+  /** A cached table descriptor to start below. */
+  readonly above: WalkEntry | undefined;
+  /** Where leaves that are not global belong, and where table descriptors are kept. */
+  readonly space: TlbSpace;
+  /** The CD or STE in force. */
+  readonly made: Uint32Array;
+  /** The stream whose stage 2 the tables are read through; `undefined` when they are at physical addresses. */
+  readonly through: CachedStream | undefined;
+}
+
+/** Reads tables, and updates them. */
+export class Walker {
+  readonly #memory: MemoryView;
+  readonly #fault: FaultState;
+  readonly #counts: WalkCounts;
+  readonly #keepTables: boolean;
+  readonly #structures: StructureAccess;
+  readonly #levelOneHint: boolean;
+
+  constructor(parts: {
+    memory: MemoryView;
+    fault: FaultState;
+    counts: WalkCounts;
+    keepTables: boolean;
+    structures: StructureAccess;
+    bbml: number;
+  }) {
+    this.#memory = parts.memory;
+    this.#fault = parts.fault;
+    this.#counts = parts.counts;
+    this.#keepTables = parts.keepTables;
+    this.#structures = parts.structures;
+    this.#levelOneHint = parts.bbml === 1;
+  }
+
+  /** The leaf that maps the address, whatever it permits; `undefined` after raising the fault (7.3.12-7.3.15, in that order). */
+  walk(job: WalkJob): TlbEntry | undefined {
+    const { regime, page, need, space, made, through } = job;
+    const { granule, startLevel, outputEnd } = regime;
+    const memory = this.#memory;
+    const key = lookupKey(page);
+    const ia = page >= regime.bytes ? page % regime.bytes : page;
+    const granuleLg2 = granule.shift;
+    let parent = job.above;
+    let level = parent === undefined ? startLevel : parent.level + 1;
+    let table = parent === undefined ? regime.root : parent.next;
+    let limits = parent === undefined ? 0 : parent.limits;
+    let under: TlbEntry | undefined;
+    this.#counts.walks++;
+    for (;;) {
+      const size = level < 0 ? LEVEL_MINUS_1 : (granule.entryBytes[level] as number);
+      const index =
+        level === startLevel ? Math.trunc(ia / size) : (ia / size) & ((1 << granule.stride) - 1);
+      const at = table + index * 8;
+      let paddr = at;
+      if (through !== undefined) {
+        const page = at - (at & (PAGE - 1));
+        under = this.#structures.structure(through, page, STRUCTURE_READ, 'TT');
+        if (under === undefined) return undefined;
+        paddr = under.output + (at - under.key);
+      }
+      if (!memory.isBacked(paddr)) {
+        this.#fault.raiseWalkAbort(regime.stage, job.class, paddr);
         return undefined;
       }
-      if (!half.had) limits |= tableLimits(hi);
-      parent = {
+      const lo = memory.load64(paddr);
+      const { hi } = memory;
+      this.#counts.descriptorLoads++;
+      if (level < 3 && (lo & PTE_TYPE_MASK) === PTE_TYPE_TABLE) {
+        const next = outputOf(lo, hi, granule.bytes, regime.wide);
+        if (next >= outputEnd) return this.#refuse(job, 'F_ADDR_SIZE');
+        let used = lo;
+        if (regime.haft && (lo & PTE_LO_AF) === 0) {
+          used = (lo | PTE_LO_AF) >>> 0;
+          const done = this.#update(job, at, paddr, { lo, hi, used });
+          if (done === undefined) return undefined;
+          if (!done) continue;
+        }
+        if (regime.stage === 1 && !regime.had) limits |= tableLimits(hi);
+        const start = alignKey(key, size);
+        parent = {
+          parent,
+          under,
+          paddr,
+          lo: used,
+          hi,
+          level,
+          key: start,
+          size,
+          coverKey: start,
+          coverSize: size,
+          made,
+          granuleLg2,
+          next,
+          limits,
+          footprint: undefined,
+          stale: undefined,
+        };
+        if (this.#keepTables) space.insertWalk(parent);
+        table = next;
+        level++;
+        continue;
+      }
+      if (!isLeaf(lo, level, regime)) return this.#refuse(job, 'F_TRANSLATION');
+      const block = alignKey(key, size);
+      const base = outputOf(lo, hi, size, regime.wide);
+      if (base + (key - block) >= outputEnd) return this.#refuse(job, 'F_ADDR_SIZE');
+      let used = lo;
+      if ((lo & PTE_LO_AF) === 0) {
+        // With HA=1, AFFD is ignored (3.13).
+        if (regime.ha) used = (used | PTE_LO_AF) >>> 0;
+        else if (!regime.affd) return this.#refuse(job, 'F_ACCESS');
+      }
+      const granted = leafPermissions(regime, lo, hi, limits);
+      let clean = isWritableClean(regime, lo, hi);
+      // Stage 2 never dirties the leaf that maps a CD; a CD is only ever read.
+      if (clean && writes(need) && permits(granted, need)) {
+        used = dirtied(regime, used);
+        clean = false;
+      }
+      if (used !== lo) {
+        const done = this.#update(job, at, paddr, { lo, hi, used });
+        if (done === undefined) return undefined;
+        if (!done) continue;
+      }
+      // A block larger than the output range is kept as far as that reaches.
+      const covered = Math.min(size, outputEnd);
+      const start = alignKey(key, covered);
+      const global = regime.rule === 'el1' && (lo & PTE_LO_NG) === 0;
+      return {
         parent,
+        under,
         paddr,
-        lo,
+        lo: used,
         hi,
         level,
-        key: alignKey(key, size),
-        size,
-        next,
-        limits,
-        contextWords: cd.words,
-        granuleLg2: granule.shift,
+        key: start,
+        size: covered,
+        coverKey: block,
+        coverSize: size,
+        made,
+        granuleLg2,
+        output: base + (start - block),
+        permissions: clean ? granted & ~ANY_WRITE : granted,
+        dirtied: granted,
+        clean,
+        space: global ? space.global : space,
+        inner: undefined,
+        outer: undefined,
+        footprint: undefined,
         stale: undefined,
       };
-      if (keepTables) cd.space.insertWalk(parent);
-      table = next;
-      level++;
-      continue;
     }
-    if (!isLeaf(lo, level, granule)) {
-      fault.raiseConfigurable('F_TRANSLATION');
-      return undefined;
+  }
+
+  /** True for a block with nT=1, which a level-1 implementation uses and does not keep (3.21.1). */
+  isTransient(entry: TlbEntry): boolean {
+    return this.#levelOneHint && entry.level < 3 && (entry.lo & PTE_LO_NT) !== 0;
+  }
+
+  /** Hardware update of a descriptor (3.13): false when memory has changed meanwhile, `undefined` after a fault of stage 2. */
+  #update(
+    job: WalkJob,
+    at: number,
+    paddr: number,
+    word: { lo: number; hi: number; used: number },
+  ): boolean | undefined {
+    const { through } = job;
+    if (through !== undefined) {
+      // The update of a stage-1 descriptor is a write of its own at stage 2, and may dirty the leaf there.
+      const page = at - (at & (PAGE - 1));
+      if (this.#structures.structure(through, page, STRUCTURE_WRITE, 'TT') === undefined)
+        return undefined;
     }
-    const output = outputOf(lo, hi, size);
-    if (output >= limit) {
-      fault.raiseConfigurable('F_ADDR_SIZE');
-      return undefined;
-    }
-    if ((lo & PTE_LO_AF) === 0 && !cd.affd) {
-      fault.raiseConfigurable('F_ACCESS');
-      return undefined;
-    }
-    const global = cd.space.world !== 1 && (lo & PTE_LO_NG) === 0;
-    return {
-      parent,
-      paddr,
-      lo,
-      hi,
-      level,
-      key: alignKey(key, size),
-      size,
-      output,
-      permissions:
-        cd.space.world === 1
-          ? el2Permissions(lo, hi, limits, cd.wxn)
-          : el1Permissions(lo, hi, limits, cd),
-      contextWords: cd.words,
-      granuleLg2: granule.shift,
-      space: global ? cd.space.global : cd.space,
-      stale: undefined,
-    };
+    return this.#memory.cas64(paddr, word.lo, word.hi, word.used, word.hi);
+  }
+
+  #refuse(job: WalkJob, event: 'F_TRANSLATION' | 'F_ADDR_SIZE' | 'F_ACCESS'): undefined {
+    if (job.regime.stage === 1) this.#fault.raiseStage1(event);
+    else this.#fault.raiseStage2(event, job.class, job.page);
+    return undefined;
   }
 }
 
 /** True when a page-aligned address lies in the range of the half that its bit 55 selects (3.4.1). */
-export function inHalf(page: number, half: Half): boolean {
+export function inHalf(page: number, half: Regime): boolean {
   const { bytes } = half;
   if (!half.upper && page < bytes) return true;
   const top = half.tbi ? TAG : ALL;
@@ -159,59 +256,17 @@ export function inHalf(page: number, half: Half): boolean {
   return half.upper ? address >= top - bytes : address < bytes;
 }
 
-function isLeaf(lo: number, level: number, granule: GranuleGeometry): boolean {
+function isLeaf(lo: number, level: number, regime: Regime): boolean {
   if ((lo & PTE_VALID) === 0) return false;
   if (level === 3) return (lo & PTE_TYPE_MASK) === PTE_TYPE_TABLE;
-  return level >= granule.leafLevel;
+  return level >= regime.leafLevel;
 }
 
-function outputOf(lo: number, hi: number, size: number): number {
-  const address = (hi & PTE_HI_ADDRESS_MASK) * TWO32 + lo;
-  return alignKey(address, size);
-}
-
-function tableLimits(hi: number): number {
-  return (
-    ((hi & PTE_HI_APTABLE_NO_UNPRIV) !== 0 ? NO_EL0 : 0) |
-    ((hi & PTE_HI_APTABLE_NO_WRITE) !== 0 ? NO_WRITE : 0) |
-    ((hi & PTE_HI_UXNTABLE) !== 0 ? NO_UNPRIV_EXECUTE : 0) |
-    ((hi & PTE_HI_PXNTABLE) !== 0 ? NO_PRIV_EXECUTE : 0)
-  );
-}
-
-function el1Permissions(lo: number, hi: number, limits: number, cd: CachedContext): number {
-  const writable = (lo & PTE_LO_AP_RDONLY) === 0 && (limits & NO_WRITE) === 0;
-  const el0 = (lo & PTE_LO_AP_UNPRIV) !== 0 && (limits & NO_EL0) === 0;
-  const uxn = (hi & PTE_HI_UXN) !== 0 || (limits & NO_UNPRIV_EXECUTE) !== 0;
-  const pxn = (hi & PTE_HI_PXN) !== 0 || (limits & NO_PRIV_EXECUTE) !== 0;
-  const el0Writes = el0 && writable;
-  const el0Executes = !uxn && !(cd.wxn && el0Writes);
-  const el1Executes = !pxn && !el0Writes && !(cd.wxn && writable);
-  const el1Data = !(cd.pan && (el0 || (cd.epan && !uxn)));
-  return (
-    (el0 ? 1 : 0) |
-    (el0Writes ? 2 : 0) |
-    (el0Executes ? 4 : 0) |
-    (el1Data ? 8 : 0) |
-    (el1Data && writable ? 16 : 0) |
-    (el1Executes ? 32 : 0)
-  );
-}
-
-/** NS-EL2 has one privilege: AP[1] reads as 1 and PnU is not looked at (DDI 0487 D8.4). */
-function el2Permissions(lo: number, hi: number, limits: number, wxn: boolean): number {
-  const writable = (lo & PTE_LO_AP_RDONLY) === 0 && (limits & NO_WRITE) === 0;
-  const xn = (hi & PTE_HI_UXN) !== 0 || (limits & NO_UNPRIV_EXECUTE) !== 0;
-  const bits = 1 | (writable ? 2 : 0) | (!xn && !(wxn && writable) ? 4 : 0);
-  return bits | (bits << 3);
-}
-
-/** Bits of a leaf that decide a translation: the software and hardware-use bits 63:55 do not. */
-export function leafDiffers(entry: TlbEntry, lo: number, hi: number): boolean {
-  return entry.lo !== lo || ((entry.hi ^ hi) & 0x007f_ffff) !== 0;
-}
-
-/** Bits of a table descriptor that decide a translation: type, address, limits. */
-export function tableDiffers(entry: WalkEntry, lo: number, hi: number): boolean {
-  return ((entry.lo ^ lo) & 0xffff_f003) !== 0 || ((entry.hi ^ hi) & 0x7800_ffff) !== 0;
+function outputOf(lo: number, hi: number, size: number, wide: WideFormat): number {
+  if (wide === 'none') return alignKey((hi & PTE_HI_ADDRESS_MASK) * TWO32 + lo, size);
+  const top =
+    wide === 'ds'
+      ? (hi & 0x3_ffff) | ((lo & 0x300) << 10)
+      : (hi & PTE_HI_ADDRESS_MASK) | ((lo & 0xf000) << 4);
+  return alignKey(top * TWO32 + lo, size);
 }

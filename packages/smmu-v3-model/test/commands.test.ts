@@ -124,17 +124,6 @@ describe('command queue (IHI 0070 4, 7.1)', () => {
     expect(msi.reg(R.GERROR)).toBe(0x10);
   });
 
-  test('with ATS, ATC_INV is ignored while SMMUEN=0 and refused by code after that', () => {
-    const machine = new Machine({ idr: { ...IDR, IDR0: IDR.IDR0 | 0x400 } }).enable(0xc);
-    machine.issue([0x40n, 0n]);
-    expect(machine.reg(R.CMDQ_CONS)).toBe(1);
-    machine.smmu.registers.write32(R.CR0, 0xd);
-    expect(() => machine.issue([0x40n, 0n])).toThrow(
-      expect.objectContaining({ code: 'UNMODELLED_ATS' }),
-    );
-    expect(machine.reg(R.CMDQ_CONS)).toBe(1);
-  });
-
   test('a handler that writes PROD again is served by the loop that is running', () => {
     let again = true;
     const machine: Machine = new Machine({

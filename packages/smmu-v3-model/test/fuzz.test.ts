@@ -3,25 +3,18 @@ import { IommuError } from '@iommukit/bits';
 import { PhysicalMemory } from '@iommukit/platform';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type CachePolicy, type IdrWords, SmmuV3Model } from '../src/index.ts';
+import { type CachePolicy, encodeFeatures, type IdrWords, SmmuV3Model } from '../src/index.ts';
+import { anyFeatures } from './feature-arbitrary.ts';
 import { CD_DW0, IDR, Machine, PLACE, RAM } from './machine.lanes.ts';
 
 const word = fc.integer({ min: 0, max: 0xffff_ffff });
 const dword = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
 const near = fc.constantFrom(0, 1, 2, 0xfff).chain((page) => fc.constant(RAM.base + page * 4096));
-const idr: fc.Arbitrary<IdrWords> = fc.oneof(
-  fc.constant(IDR),
-  fc.record({
-    IDR0: word,
-    IDR1: word,
-    IDR3: word,
-    IDR5: word,
-    AIDR: fc.integer({ min: 0, max: 4 }),
-  }),
-);
+const idr: fc.Arbitrary<IdrWords> = fc.oneof(fc.constant(IDR), anyFeatures.map(encodeFeatures));
 const policy: fc.Arbitrary<Partial<CachePolicy>> = fc.record({
   tlb: fc.constantFrom('none', 'keep'),
   walk: fc.constantFrom('none', 'keep'),
+  nested: fc.constantFrom('combined', 'separate', 'both'),
   config: fc.constantFrom('none', 'keep-valid', 'keep'),
   invalidate: fc.constantFrom('at-command', 'at-sync'),
   consume: fc.constantFrom('immediate', 'run', 'step'),

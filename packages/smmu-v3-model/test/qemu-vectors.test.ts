@@ -3,7 +3,7 @@ import { REGISTER_OFFSET as R, type RegisterName } from '@iommukit/arm-arch';
 import { parseHex64, toBigInt, type U64 } from '@iommukit/bits';
 import { PhysicalMemory } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
-import { type CachePolicy, type IdrWords, SmmuV3Model } from '../src/index.ts';
+import { type CachePolicy, type IdrWords, PRESET_INTERFACE, SmmuV3Model } from '../src/index.ts';
 
 interface Step {
   readonly mem?: Readonly<Record<string, string | string[]>>;
@@ -24,16 +24,16 @@ interface Sample {
   readonly programs: readonly { id: string; base: string; note: string; steps: Step[] }[];
 }
 
-const sample = JSON.parse(
-  readFileSync(new URL('fixtures/qemu-11-s1-sample.json', import.meta.url), 'utf8'),
-) as Sample;
+function load(preset: string): Sample {
+  const url = new URL(`fixtures/${preset}-sample.json`, import.meta.url);
+  return JSON.parse(readFileSync(url, 'utf8')) as Sample;
+}
 
-const idr: IdrWords = Object.fromEntries(
-  ['IDR0', 'IDR1', 'IDR2', 'IDR3', 'IDR4', 'IDR5', 'IIDR', 'AIDR'].map((name) => [
-    name,
-    Number(sample.reset[name]),
-  ]),
-) as unknown as IdrWords;
+function idrOf({ reset }: Sample): IdrWords {
+  const names = ['IDR0', 'IDR1', 'IDR2', 'IDR3', 'IDR4', 'IDR5', 'IIDR', 'AIDR', 'GBPA'];
+  const words = names.map((name) => [name, Number(reset[name])]);
+  return Object.fromEntries(words) as unknown as IdrWords;
+}
 
 function hex64(text: string): U64 {
   const value = parseHex64(text);
@@ -46,11 +46,14 @@ class Bench {
   readonly smmu: SmmuV3Model;
   #seen = 0;
 
-  constructor(policy: Partial<CachePolicy>) {
+  constructor(sample: Sample, policy: Partial<CachePolicy>) {
     const base = Number(sample.ram[0]);
     this.memory = new PhysicalMemory([{ base, size: Number(sample.ram[1]) - base }]);
-    this.smmu = new SmmuV3Model({ memory: this.memory, idr, policy });
-    this.smmu.restoreRegisters(new Map([[R.GBPA, Number(sample.reset['GBPA'])]]));
+    this.smmu = new SmmuV3Model({
+      memory: this.memory,
+      idr: idrOf(sample),
+      policy: { ...PRESET_INTERFACE['qemu-11-nested'], ...policy },
+    });
   }
 
   run(step: Step): void {
@@ -113,16 +116,26 @@ class Bench {
   }
 }
 
-describe.each([
+const policies = [
   ['everything cached', {}],
   ['nothing cached', { tlb: 'none', walk: 'none', config: 'none' }],
+  ['stages cached apart', { nested: 'separate' }],
+  ['stages cached as one', { nested: 'combined' }],
   [
     'valid configuration cached, invalidation at sync',
     { config: 'keep-valid', invalidate: 'at-sync' },
   ],
-] as const)('programs that QEMU ran, %s', (_, policy) => {
-  test.each(sample.programs)('$id $note', ({ base, steps }) => {
-    const bench = new Bench(policy);
-    for (const step of [...(sample.bases[base] ?? []), ...steps]) bench.run(step);
-  });
-});
+] as const;
+
+describe.each(['qemu-11-s1', 'qemu-11-s2', 'qemu-11-nested'])(
+  'programs that QEMU ran, %s',
+  (preset) => {
+    const sample = load(preset);
+    describe.each(policies)('%s', (_, policy) => {
+      test.each(sample.programs)('$id $note', ({ base, steps }) => {
+        const bench = new Bench(sample, policy);
+        for (const step of [...(sample.bases[base] ?? []), ...steps]) bench.run(step);
+      });
+    });
+  },
+);

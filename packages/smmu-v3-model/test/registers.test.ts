@@ -28,10 +28,15 @@ describe('register access (IHI 0070 6.2, 6.3)', () => {
   });
 
   test('CR0ACK mirrors the implemented bits of CR0 (6.3.9)', () => {
-    const { smmu } = new Machine();
-    smmu.registers.write32(R.CR0, 0xffff_ffff);
-    expect(smmu.registers.read32(R.CR0)).toBe(0xffff_ffff);
-    expect(smmu.registers.read32(R.CR0ACK)).toBe(0xd);
+    for (const [reservedBits, read] of [
+      ['zero', 0xd],
+      ['stored', 0xffff_ffff],
+    ] as const) {
+      const { smmu } = new Machine({ policy: { reservedBits } });
+      smmu.registers.write32(R.CR0, 0xffff_ffff);
+      expect(smmu.registers.read32(R.CR0)).toBe(read);
+      expect(smmu.registers.read32(R.CR0ACK)).toBe(0xd);
+    }
   });
 
   test('with acknowledge: run, CR0ACK and IRQ_CTRLACK wait for the model to run', () => {
@@ -47,7 +52,7 @@ describe('register access (IHI 0070 6.2, 6.3)', () => {
   test.each([
     { name: 'STRTAB_BASE', offset: R.STRTAB_BASE, value: 0x1000, enable: 1 },
     { name: 'STRTAB_BASE_CFG', offset: R.STRTAB_BASE_CFG, value: 5, enable: 1 },
-    { name: 'CR2', offset: R.CR2, value: 1, enable: 1 },
+    { name: 'CR2', offset: R.CR2, value: 2, enable: 1 },
     { name: 'CR1.TABLE', offset: R.CR1, value: 0xfc0, enable: 1 },
     { name: 'CR1.QUEUE', offset: R.CR1, value: 0x3f, enable: 4 },
     { name: 'CMDQ_BASE', offset: R.CMDQ_BASE, value: 0x1001, enable: 8 },

@@ -59,6 +59,7 @@ describe('unmap (IHI 0070 3.21, 16.2)', () => {
           'CMD_TLBI_NH_VAA vmid=0 iova=0x1000 leaf=1 ttl=0|3',
           'CMD_TLBI_NH_ASID asid=6 vmid=0',
           'CMD_TLBI_NH_ALL vmid=0',
+          'CMD_TLBI_S12_VMALL vmid=0',
           'CMD_TLBI_NSNH_ALL',
         ],
         uses: 1,
@@ -80,6 +81,7 @@ describe('unmap (IHI 0070 3.21, 16.2)', () => {
         rw: 'write',
         privileged: false,
         instruction: false,
+        stage: 1,
         class: 'IN',
       },
     });
