@@ -15,6 +15,9 @@ export default defineConfig({
   resolve: { conditions },
   test: {
     pool: 'forks',
+    // A machine that runs other things too is no reason to fail.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     maxWorkers: process.env['CI'] ? 2 : '75%',
     projects: ['tools', ...packages.map((name) => `packages/${name}`)].map((dir) => ({
       extends: true,

@@ -24,6 +24,13 @@ export type { CheckName, CheckResult, Reason } from './replay/check-tally.ts';
 export { type ReplayOptions, type ReplayReport, replayCapture } from './replay/replay.ts';
 export { shippedCapture, shippedCaptures } from './shipped-capture.ts';
 export { type StreamLeaf, type StreamTableLocation, streamLeaves } from './stream-leaves.ts';
+export type {
+  DeviationCount,
+  ProgramFindings,
+  ProgramMismatch,
+  ProgramPlace,
+} from './vectors/qemu-program-findings.ts';
+export type { QtestFindings } from './vectors/qtest-files.ts';
 export { runVectorFile, type VectorReport } from './vectors/run-vectors.ts';
 export type { VectorMismatch } from './vectors/vector-tally.ts';
 export { VectorError } from './vectors/vector-values.lanes.ts';

@@ -5,6 +5,7 @@ import {
   type DmaResult,
   type IdrWords,
   SmmuV3Model,
+  type StaleUse,
 } from '@iommukit/smmu-v3-model';
 import type { ProgramMemory } from './qemu-program-memory.lanes.ts';
 import type {
@@ -25,17 +26,11 @@ const EVENTQEN = 4;
 const CMDQEN = 8;
 const COMMAND_BYTES = 16;
 const EVENT_BYTES = 32;
+const TWO32 = 0x1_0000_0000;
 /** More rounds than any queue holds commands. */
 const MOST_ROUNDS = 1 << 20;
 
 type CommandWords = CommandStep['words'];
-
-/** CFGI_ALL, TLBI_NSNH_ALL, SYNC. */
-const FORGET: readonly CommandWords[] = [
-  [OPCODE.CFGI_STE_RANGE, 0, 31, 0],
-  [OPCODE.TLBI_NSNH_ALL, 0, 0, 0],
-  [OPCODE.SYNC, 0, 0, 0],
-];
 
 /** The register words that a fresh SMMU has. */
 export type ResetWords = Readonly<Record<string, number>>;
@@ -107,9 +102,12 @@ export class ProgramDevice {
   access(step: AccessStep): ObservedAccess {
     const { streamId, lo, hi, rw } = step;
     const { registers } = this.model;
-    const before = registers.read32(R.EVENTQ_PROD) & INDEX;
+    const prod = registers.read32(R.EVENTQ_PROD);
     const result = this.model.translate({ streamId, address: { lo, hi }, rw });
-    const after = registers.read32(R.EVENTQ_PROD) & INDEX;
+    const now = registers.read32(R.EVENTQ_PROD);
+    // QEMU has no overflow flag: it tells an overflow in GERROR, or not at all where it takes that error for active.
+    this.#overflowLost |= (now ^ prod) & OVERFLOW;
+    const [before, after] = [prod & INDEX, now & INDEX];
     const outcome: AccessOutcome = {
       result: resultName(result),
       pa: 'paddr' in result ? hex(result.paddr) : undefined,
@@ -119,7 +117,7 @@ export class ProgramDevice {
     return { outcome, result };
   }
 
-  /** Goes on as after QEMU's outcome of a command that the model judged otherwise: consumed, or the queue standing on it. */
+  /** Goes on as after QEMU's outcome of a command that the model refused and QEMU consumed. */
   followCommand(recorded: CommandOutcome): void {
     const { registers } = this.model;
     const changed = (this.#gerror() ^ recorded.gerror) >>> 0;
@@ -133,7 +131,9 @@ export class ProgramDevice {
     }
     this.#gerrorShift ^= changed & CMDQ_ERR;
     this.#gerrorLost |= changed & ~CMDQ_ERR;
-    registers.write32(R.CMDQ_CONS, recorded.cons);
+    // Commands of our own may have moved the indices since.
+    const prod = registers.read32(R.CMDQ_PROD) & INDEX;
+    registers.write32(R.CMDQ_CONS, ((recorded.cons & ~INDEX) | prod) >>> 0);
     registers.write32(R.CR0, cr0);
     this.#settle();
   }
@@ -143,7 +143,6 @@ export class ProgramDevice {
     const { registers } = this.model;
     this.#gerrorLost |= (this.#gerror() ^ recorded.gerror) & ~CMDQ_ERR;
     const now = registers.read32(R.EVENTQ_PROD);
-    this.#overflowLost |= (now ^ prod) & OVERFLOW;
     const { lg2 } = this.#queue(R.EVENTQ_BASE);
     const index = (prod + recorded.events.length) & (2 ** (lg2 + 1) - 1);
     if ((now & INDEX) === index) return;
@@ -160,9 +159,10 @@ export class ProgramDevice {
     return this.model.registers.read32(R.EVENTQ_PROD);
   }
 
-  /** Drops every cached copy, as any SMMU may at any time. */
-  forget(): void {
-    for (const words of FORGET) this.command(words);
+  /** Drops the cached entry that a stale use names, as any SMMU may at any time. */
+  drop(use: StaleUse): void {
+    this.command(dropping(use));
+    this.command([OPCODE.SYNC, 0, 0, 0]);
   }
 
   /** The value with the bits cleared that an earlier deviation made incomparable. */
@@ -212,7 +212,7 @@ export class ProgramDevice {
     const lo = registers.read64(register);
     const lg2 = Math.min(lo & 31, 19);
     const bytes = 2 ** lg2 * (register === R.CMDQ_BASE ? COMMAND_BYTES : EVENT_BYTES);
-    const base = (registers.hi & 0xf_ffff) * 2 ** 32 + ((lo & ~31) >>> 0);
+    const base = (registers.hi & 0xf_ffff) * TWO32 + ((lo & ~31) >>> 0);
     return { base: base - (base % bytes), lg2 };
   }
 
@@ -233,15 +233,39 @@ export class ProgramDevice {
   }
 }
 
-function resultName(result: DmaResult): string {
+/** The narrowest command that removes the entry. */
+function dropping(use: StaleUse): CommandWords {
+  const { kind, streamId, asid, vmid = 0, iova = 0, ipa = 0 } = use;
+  switch (kind) {
+    case 'tlb':
+    case 'walk': {
+      const tags = ((asid ?? 0) << 16) | vmid;
+      const opcode = asid === undefined ? OPCODE.TLBI_NH_VAA : OPCODE.TLBI_NH_VA;
+      return [opcode, tags >>> 0, iova % TWO32, Math.floor(iova / TWO32)];
+    }
+    case 's2-tlb':
+    case 's2-walk':
+      return [OPCODE.TLBI_S2_IPA, vmid, ipa % TWO32, Math.floor(ipa / TWO32)];
+    case 'cd':
+    case 'l1cd':
+      return [OPCODE.CFGI_CD | ((use.substreamId ?? 0) << 12), streamId, 0, 0];
+    default:
+      return [OPCODE.CFGI_STE, streamId, 0, 0];
+  }
+}
+
+/** The word that a program has for a result; a stalled access has none. */
+export function resultName(result: DmaResult): string {
   switch (result.outcome) {
     case 'ok':
     case 'bypass':
       return 'ok';
     case 'abort':
       return 'abort';
-    default:
+    case 'fault':
       return result.response;
+    default:
+      return result.outcome;
   }
 }
 

@@ -1,4 +1,4 @@
-import { REGISTER } from '@iommukit/arm-arch';
+import { GBPA, REGISTER } from '@iommukit/arm-arch';
 import type { Features } from '@iommukit/smmu-v3-model';
 import type { ReadStep, WriteStep } from './qemu-program-step.ts';
 
@@ -32,6 +32,8 @@ const CONDITIONAL: Readonly<Record<string, (features: Features) => boolean>> = {
 /** The bits of CR0 that QEMU's CR0ACK follows (qemu-oracle.md section 2, item 11). */
 const QEMU_CR0ACK = 0x5df;
 
+const GBPA_UPDATE = GBPA.mask('Update')[0] as number;
+
 /** Bits that are reserved on an SMMU with these features. */
 function reserved(name: string, features: Features): Lanes {
   if (/_IRQ_CFG\d$/.test(name) && !features.msi) return { lo: 0xffff_ffff, hi: 0xffff_ffff };
@@ -46,7 +48,7 @@ function reserved(name: string, features: Features): Lanes {
   return { lo: lo >>> 0, hi: hi >>> 0 };
 }
 
-/** Says by which rule a read whose value differs does not count, and remembers what software wrote. */
+/** Says by which rule a read that differs, or reserved bits of it, do not count; remembers what software wrote. */
 export class ReadRules {
   readonly #features: Features;
   readonly #written: Map<string, Lanes> = new Map();
@@ -57,36 +59,32 @@ export class ReadRules {
   }
 
   wrote({ name, lo, hi }: WriteStep): void {
+    // Without Update the write is ignored (6.3.14).
+    if (name === 'GBPA' && (lo & GBPA_UPDATE) === 0) return;
     this.#written.set(name, { lo, hi });
   }
 
-  /** The rule that excepts a read of `got` where `step` records another value: `undefined` when none does. */
-  exception(step: ReadStep, got: Lanes): 'item-11' | 'res0' | undefined {
+  /** The rule that excepts the whole of a read, whatever we answer: what software wrote came back. */
+  excepted(step: ReadStep): 'item-11' | undefined {
     const { name } = step;
+    if (name !== 'CR0' && name !== 'CMDQ_CONS') return undefined;
+    return same(step, this.#written.get(name)) ? 'item-11' : undefined;
+  }
+
+  /** The rule that excepts reserved bits, where `got` and what `step` records differ in them alone. */
+  reservedBits(step: ReadStep, got: Lanes): 'item-11' | 'res0' | undefined {
+    const { name } = step;
+    if (!this.#definedEqual(step, got)) return undefined;
+    const cr0 = this.#written.get('CR0');
+    if (name === 'CR0ACK') return step.lo === mirrored(cr0) ? 'item-11' : undefined;
+    if (name === 'IRQ_CTRLACK')
+      return same(step, this.#written.get('IRQ_CTRL')) ? 'item-11' : undefined;
     const last = this.#written.get(name);
-    switch (name) {
-      case 'CR0':
-      case 'CMDQ_CONS':
-        if (same(step, last)) return 'item-11';
-        break;
-      case 'CR0ACK': {
-        const cr0 = this.#written.get('CR0');
-        if (cr0 !== undefined && step.lo === (cr0.lo & QEMU_CR0ACK) >>> 0)
-          return this.#definedEqual(step, got) ? 'item-11' : undefined;
-        break;
-      }
-      case 'IRQ_CTRLACK':
-        if (same(step, this.#written.get('IRQ_CTRL')))
-          return this.#definedEqual(step, got) ? 'item-11' : undefined;
-        break;
-      default:
-    }
-    if (last === undefined || !this.#definedEqual(step, got)) return undefined;
+    if (last === undefined) return undefined;
     const mask = this.#reservedOf(name);
-    const asWritten =
-      ((step.lo ^ last.lo) & mask.lo & ~got.lo) === 0 &&
-      ((step.hi ^ last.hi) & mask.hi & ~got.hi) === 0;
-    return asWritten ? 'res0' : undefined;
+    // Each reserved bit reads as zero or as it was written.
+    const open = (step.lo & mask.lo & ~last.lo) === 0 && (step.hi & mask.hi & ~last.hi) === 0;
+    return open ? 'res0' : undefined;
   }
 
   #definedEqual(step: ReadStep, got: Lanes): boolean {
@@ -101,6 +99,11 @@ export class ReadRules {
     this.#reserved.set(name, mask);
     return mask;
   }
+}
+
+/** QEMU's CR0ACK after CR0 was written. */
+function mirrored(cr0: Lanes | undefined): number {
+  return ((cr0?.lo ?? 0) & QEMU_CR0ACK) >>> 0;
 }
 
 function same(step: ReadStep, written: Lanes | undefined): boolean {

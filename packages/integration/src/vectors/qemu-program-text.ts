@@ -32,9 +32,11 @@ const headerShape = record({
 const registerName = oneOf(...Object.keys(REGISTER_OFFSET));
 const baseShape = list(object);
 
-/** True for the text of a file of programs. */
+/** True for the text of a file of programs: its first line is a header that names one of the members that all of them have. */
 export function holdsPrograms(input: string): boolean {
-  return /^\s*\{\s*"header"\s*:/.test(input.slice(0, 100));
+  const end = input.indexOf('\n');
+  const line = end < 0 ? input : input.slice(0, end);
+  return /^\s*\{\s*"header"\s*:/.test(line) && /"(?:preset|reset|bases)"\s*:/.test(line);
 }
 
 function jsonLine(line: string, at: string, what: string): JsonRow {
@@ -46,6 +48,34 @@ function jsonLine(line: string, at: string, what: string): JsonRow {
   }
   object(value, at);
   return value as JsonRow;
+}
+
+/** Software of a program stores to RAM alone. */
+function checkStores(
+  step: ProgramStep,
+  { ram: [first, end] }: Pick<ProgramHeader, 'ram'>,
+  at: string,
+): void {
+  if (step.kind !== 'mem') return;
+  for (let i = 0; i < step.words.length; i += 3) {
+    const pa = step.words[i] as number;
+    if (pa < first || pa >= end)
+      throw new VectorError(`${at}.mem`, 'an address in RAM', `0x${pa.toString(16)}`);
+  }
+}
+
+function steps(
+  of: 'program' | 'base',
+  rows: readonly unknown[],
+  header: Pick<ProgramHeader, 'ram'>,
+  at: string,
+): ProgramStep[] {
+  return rows.map((row, i) => {
+    const where = `${at}[${String(i)}]`;
+    const step = programStep(row, of, where);
+    checkStores(step, header, where);
+    return step;
+  });
 }
 
 function readHeader(line: string, at: string): ProgramHeader {
@@ -65,14 +95,10 @@ function readHeader(line: string, at: string): ProgramHeader {
   if (first % 4096 !== 0 || end % 4096 !== 0 || end <= first || end > 2 ** 52)
     throw new VectorError(`${at}: ram`, 'whole pages, first and first behind', ram);
   const compiled = new Map<string, readonly ProgramStep[]>();
-  for (const [name, steps] of Object.entries(bases)) {
-    baseShape(steps, `${at}: bases.${name}`);
-    compiled.set(
-      name,
-      (steps as unknown[]).map((step, i) =>
-        programStep(step, 'base', `${at}: bases.${name}[${String(i)}]`),
-      ),
-    );
+  for (const [name, of] of Object.entries(bases)) {
+    const where = `${at}: bases.${name}`;
+    baseShape(of, where);
+    compiled.set(name, steps('base', of as unknown[], { ram: [first, end] }, where));
   }
   return { preset, reset: words, ram: [first, end], bases: compiled };
 }
@@ -89,9 +115,7 @@ function readProgram(line: string, header: ProgramHeader, at: string): Program {
     id: row['id'],
     category: row['cat'],
     base,
-    steps: (row['steps'] as unknown[]).map((step, i) =>
-      programStep(step, 'program', `${at}: steps[${String(i)}]`),
-    ),
+    steps: steps('program', row['steps'], header, `${at}: steps`),
   };
 }
 

@@ -3,29 +3,39 @@ import { runGenericPtMatrix } from './generic-pt-cfg-vectors.ts';
 import { runGenericPt } from './generic-pt-vectors.lanes.ts';
 import { runIoPgtable, runIoPgtableMatrix } from './io-pgtable-vectors.lanes.ts';
 import { runIova } from './iova-vectors.ts';
+import type { ProgramFindings } from './qemu-program-findings.ts';
+import { holdsPrograms } from './qemu-program-text.ts';
+import { runPrograms } from './qemu-programs.ts';
+import { isQtestFile, type QtestFindings, runQtest } from './qtest-files.ts';
 import { VECTOR_SHAPES } from './vector-kinds.ts';
 import { type VectorMismatch, VectorTally } from './vector-tally.ts';
 import { parseVectors, type VectorText } from './vector-text.ts';
 import { type JsonRow, VectorError } from './vector-values.lanes.ts';
 
 /**
- * What running one file of vectors compared and found. `origin` says whose results the file holds: the kernel's, or ours, which prove
+ * What running one file of vectors compared and found. `origin` says whose results the file holds: the kernel's, QEMU's, or ours, which prove
  * nothing about the kernel. `operations` counts what was run, `compared` the values.
  * @example const line = (r: VectorReport) => `${r.file}: ${r.mismatches} of ${r.compared} values differ`;
  */
 export interface VectorReport {
   readonly file: string;
   readonly kind: string;
-  readonly origin: 'kernel' | 'iommukit';
+  readonly origin: 'kernel' | 'iommukit' | 'qemu';
   /** True when something was run and compared, and nothing differed. */
   readonly ok: boolean;
   readonly operations: number;
   readonly compared: number;
   readonly mismatches: number;
   readonly first?: VectorMismatch;
+  /** Of a file of programs run on QEMU's SMMUv3. */
+  readonly programs?: ProgramFindings;
+  /** Of a recorded register-level run of QEMU's SMMUv3. */
+  readonly qtest?: QtestFindings;
 }
 
-const RUNNERS: Readonly<Record<string, (file: JsonRow, tally: VectorTally) => void>> = {
+type Runner<T> = (file: JsonRow, tally: VectorTally) => T;
+
+const RUNNERS: Readonly<Record<string, Runner<void>>> = {
   'io-pgtable': runIoPgtable,
   'io-pgtable-cfg-matrix': runIoPgtableMatrix,
   'generic-pt': runGenericPt,
@@ -74,10 +84,10 @@ function checkShape(read: VectorText): void {
 }
 
 /** Runs a checked file. What is thrown is bad input where nothing could be made of the configuration, and a mismatch of an operation. */
-function runChecked(read: VectorText, tally: VectorTally): void {
+function runChecked<T>(read: VectorText, tally: VectorTally, run: Runner<T>): T | undefined {
   const { file, lineOf } = read;
   try {
-    RUNNERS[file['kind']]?.(file, tally);
+    return run(file, tally);
   } catch (error) {
     const row = tally.operations - 1;
     if (error instanceof VectorError) {
@@ -87,6 +97,7 @@ function runChecked(read: VectorText, tally: VectorTally): void {
     if (error instanceof IommuError && row < 0)
       throw new VectorError(lineOf(row), 'what the packages model', error.code);
     tally.check(row, 'thrown', String(error), 'nothing');
+    return undefined;
   }
 }
 
@@ -97,21 +108,35 @@ function runChecked(read: VectorText, tally: VectorTally): void {
  * @example const { ok, operations, mismatches } = runVectorFile(readText('pt_v7s_32.json'), 'pt_v7s_32.json');
  */
 export function runVectorFile(input: string | object, name: string): VectorReport {
+  const tally = new VectorTally();
+  if (typeof input === 'string' && holdsPrograms(input)) {
+    const programs = runPrograms(input, name, tally);
+    return { ...reportOf(tally, { file: name, kind: 'qemu-program', origin: 'qemu' }), programs };
+  }
   const read =
     typeof input === 'string'
       ? parseVectors(input, name)
       : { file: input as JsonRow, lineOf: () => name };
+  if (isQtestFile(read.file)) {
+    const qtest = runChecked(read, tally, runQtest);
+    const report = reportOf(tally, { file: name, kind: 'qtest', origin: 'qemu' });
+    return qtest === undefined ? report : { ...report, qtest };
+  }
   const at = read.lineOf(-1);
   checkHeader(read.file, at);
   const origin = originOf(read.file, at);
   checkShape(read);
-  const tally = new VectorTally();
-  runChecked(read, tally);
-  const { operations, compared, mismatches, first } = tally;
+  const { kind } = read.file;
+  runChecked(read, tally, RUNNERS[kind] as Runner<void>);
+  return reportOf(tally, { file: name, kind, origin });
+}
+
+function reportOf(
+  { operations, compared, mismatches, first }: VectorTally,
+  of: Pick<VectorReport, 'file' | 'kind' | 'origin'>,
+): VectorReport {
   return {
-    file: name,
-    kind: read.file['kind'],
-    origin,
+    ...of,
     ok: mismatches === 0 && compared > 0 && operations > 0,
     operations,
     compared,
