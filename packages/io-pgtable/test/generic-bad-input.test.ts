@@ -120,3 +120,33 @@ test('an unmap of nothing gathers no bytes, at IOVA 0 everything', () => {
   table.syncGather(gather);
   expect(calls).toEqual(['sync 0 10000000000000000']);
 });
+
+test('a foreign word that is not present stands in the way of nothing: a map takes its slot', () => {
+  const { table, memory } = genericRig(x8664, X86);
+  memory.store64(table.top, 0x200, 0);
+  expect(table.map(0x1000, 0x4000, 4096, RW)).toBe(0);
+  expect(table.iovaToPhys(0x1000)).toBe(0x4000);
+  const other = genericRig(x8664, X86);
+  other.memory.store64(other.table.top, 0x200, 0);
+  expect(other.table.map(0x1000, 0x4000, 8192, RW)).toBe(0);
+  expect(other.table.iovaToPhys(0x2000)).toBe(0x5000);
+});
+
+test('VT-d: an unmap over an entry with high bits only comes to an end', () => {
+  const { table, memory } = genericRig(vtdss, {
+    features: [],
+    hwMaxVaszLg2: 48,
+    hwMaxOaszLg2: 52,
+    topLevel: 3,
+  });
+  table.map(0, 0x10_0000, 8 * 4096, RW);
+  let leaf = table.top;
+  for (let level = 3; level > 0; level--) {
+    const lo = memory.load64(leaf);
+    leaf = memory.hi * 2 ** 32 + ((lo & 0xffff_f000) >>> 0);
+  }
+  memory.store64(leaf + 2 * 8, 0x1000, 0);
+  // Any entry that is not 0 is present.
+  expect(table.unmap(0, 8 * 4096, new IotlbGather())).toBe(8 * 4096);
+  expect(table.iovaToPhys(0)).toBe(0);
+});

@@ -479,7 +479,8 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
         }
         const page = single && last - i >= 4 ? memory.lanes(table) : undefined;
         if (page !== undefined)
-          i = endOfLeaves(page, this.levelKinds[level] as Uint8Array, LEAF, i, last);
+          // The first is a leaf already, perhaps by its high bits only, which the run does not look at.
+          i = endOfLeaves(page, this.levelKinds[level] as Uint8Array, LEAF, i + 1, last);
         else
           do {
             i += this.spanItems(lo, hi, span);

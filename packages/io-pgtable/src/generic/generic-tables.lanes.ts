@@ -30,6 +30,7 @@ export const PROTS = 64;
 export const EMPTY = 0;
 export const TABLE = 1;
 export const LEAF = 2;
+const ZERO: U64 = { lo: 0, hi: 0 };
 const KIND_NAMES: readonly EntryKind[] = ['empty', 'table', 'leaf'];
 const KINDS: Readonly<Record<'empty' | 'table' | 'leaf', number>> = {
   empty: EMPTY,
@@ -291,7 +292,8 @@ export class GenericTables<H> implements TableShape {
       if (kind === LEAF) return -EADDRINUSE;
       const fresh = this.allocTable();
       if (fresh < 0) return fresh;
-      if (this.#link(level, entry, fresh)) return fresh;
+      // What a foreign hand left here without the bit that makes it present is replaced.
+      if (this.#link(level, entry, fresh, { lo, hi })) return fresh;
       this.takeBack([fresh]);
       this.freeTables([fresh]);
     }
@@ -327,7 +329,7 @@ export class GenericTables<H> implements TableShape {
         return table;
       }
       fresh.push(table);
-      this.#link(topLevel, table, top);
+      this.#link(topLevel, table, top, ZERO);
       top = table;
     }
     this.#setTop(top);
@@ -396,12 +398,12 @@ export class GenericTables<H> implements TableShape {
     this.#warn?.(text);
   }
 
-  /** Makes an empty entry point to a table; false when another CPU was faster. */
-  #link(level: number, entry: number, table: number): boolean {
+  /** Makes an entry that still holds `old` point to a table; false when another CPU was faster. */
+  #link(level: number, entry: number, table: number, old: U64): boolean {
     const word = table * this.scale;
     const lo = (word & this.fieldLo) | (this.#tableLo[level] as number);
     const hi = ((word / TWO32) & this.fieldHi) | (this.#tableHi[level] as number);
-    if (!this.memory.cas64(entry, 0, 0, lo, hi)) return false;
+    if (!this.memory.cas64(entry, old.lo, old.hi, lo, hi)) return false;
     this.counters.stores++;
     if (this.incoherent) this.#flushLink(entry, lo, hi);
     return true;
