@@ -1,5 +1,6 @@
 import type { IommuOps } from './driver-ops.ts';
 import type { IommuGroup } from './group.ts';
+import type { PageRequestQueue } from './page-request.ts';
 
 /**
  * What the bus knows of a device before an IOMMU driver sees it.
@@ -15,6 +16,8 @@ export interface DeviceInfo {
   readonly isPci?: boolean;
   /** Attached from outside: forces a DMA domain and bounce buffers (`pci_dev.untrusted`). */
   readonly untrusted?: boolean;
+  /** PASIDs that the device itself can send, PASID 0 included; absent: none. */
+  readonly maxPasids?: number;
 }
 
 /**
@@ -29,6 +32,12 @@ export class IommuDevice {
   ops: IommuOps | null = null;
   /** The driver's own state of the device; nobody else looks inside. */
   priv: unknown = null;
+  /** PASIDs below this can be attached; what the device and its IOMMU both support. Set by the probe. */
+  maxPasids = 0;
+  /** The device stays as it was found until somebody uses it (a crash kernel). Set by the probe. */
+  attachDeferred = false;
+  /** Collects page requests of the device; null: they cannot be handled. */
+  pageRequests: PageRequestQueue | null = null;
 
   constructor(info: DeviceInfo) {
     this.info = info;

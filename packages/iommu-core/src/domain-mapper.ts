@@ -1,9 +1,10 @@
-import { hex, IommuError } from '@iommukit/bits';
+import { hasPageSize, hex, IommuError } from '@iommukit/bits';
 import { IotlbGather, isMultiple, PageRun } from '@iommukit/io-pgtable';
 import { ERRNO, type TraceChannel } from '@iommukit/platform';
 import type { CoreEvent } from './core-event.ts';
 import type { CoreProfile } from './core-profile.ts';
-import type { DomainType, IommuDomain } from './domain.ts';
+import type { IommuDomain } from './domain.ts';
+import { ListGather } from './list-gather.ts';
 
 /**
  * One physically contiguous piece of a scatter-gather list; bytes.
@@ -15,6 +16,26 @@ export interface SgRun {
   /** Reached over the bus without translation (peer to peer): skipped by map. */
   readonly bus?: boolean;
 }
+
+/**
+ * A map with the memory that its tables may come from.
+ * @example core.mapRequest({ domain, iova: 0x1000, paddr: 0x5000, size: 4096, prot: IOMMU_READ, gfp: 0x820 });
+ */
+export interface MapRequest {
+  readonly domain: IommuDomain;
+  /** Bytes, multiples of the smallest page; so are `paddr` and `size`. */
+  readonly iova: number;
+  readonly paddr: number;
+  readonly size: number;
+  readonly prot: number;
+  /** The kernel's allocation flags: a sum of bits. Those that name a zone (1, 2, 4) or a compound page (0x40000) are refused. */
+  readonly gfp: number;
+  /** False: the driver is not told yet (`iommu_map_nosync`). */
+  readonly publish?: boolean;
+}
+
+/** `__GFP_DMA`, `__GFP_HIGHMEM`, `__GFP_DMA32`, `__GFP_COMP`: tables are found by their address alone, wherever they are. */
+const REFUSED_GFP = [0x1, 0x2, 0x4, 0x4_0000];
 
 /**
  * A driver said that it mapped pages, but no bytes: the kernel would loop for ever; code `DRIVER_NO_PROGRESS`.
@@ -32,10 +53,6 @@ export class DriverProgressError extends IommuError<{ iova: number; size: number
   }
 }
 
-function translates(type: DomainType): boolean {
-  return type !== 'identity' && type !== 'blocked';
-}
-
 /** Splitting by page size, unwinding and gathering: the part of core that runs for every mapping. */
 export class DomainMapper {
   readonly trace: TraceChannel<CoreEvent>;
@@ -43,8 +60,9 @@ export class DomainMapper {
   readonly run: PageRun = new PageRun();
   /** Bytes that `mapPages` did before it ended. */
   #mapped = 0;
-  /** One gather for the synchronous unmap; taken while it is in use. */
+  /** One gather of each kind for the synchronous unmap; taken while it is in use. */
   #spare: IotlbGather | null = new IotlbGather();
+  #spareList: ListGather | null = new ListGather();
 
   constructor(trace: TraceChannel<CoreEvent>, profile: CoreProfile) {
     this.trace = trace;
@@ -53,6 +71,17 @@ export class DomainMapper {
 
   warn(text: string): void {
     if (this.trace.on) this.trace.emit({ name: 'warn', text });
+  }
+
+  mapRequest(request: MapRequest): number {
+    const { domain, iova, paddr, size, prot, gfp, publish = true } = request;
+    if (REFUSED_GFP.some((flag) => hasPageSize(gfp, flag))) {
+      this.warn(`iommu_map: allocation flags ${hex(gfp)}`);
+      return -ERRNO.EINVAL;
+    }
+    return publish
+      ? this.map(domain, iova, paddr, size, prot)
+      : this.mapNosync(domain, iova, paddr, size, prot);
   }
 
   map(domain: IommuDomain, iova: number, paddr: number, size: number, prot: number): number {
@@ -72,13 +101,18 @@ export class DomainMapper {
 
   mapNosync(domain: IommuDomain, iova: number, paddr: number, size: number, prot: number): number {
     const bitmap = domain.pgsizeBitmap;
-    if (!translates(domain.type) || bitmap === 0) {
+    if (!domain.isPaging || bitmap === 0) {
       this.warn('iommu_map: the domain does not translate');
       return -ERRNO.EINVAL;
     }
-    const least = this.run.sizes(bitmap)[0] as number;
+    const least = domain.minPage;
     let errno: number;
     if (isMultiple(iova, least) && isMultiple(paddr, least) && isMultiple(size, least)) {
+      if (domain.batch !== null) {
+        // What a batch cleared there may still be cached.
+        errno = domain.batch.settle(iova, size);
+        if (errno !== 0) return errno;
+      }
       errno = this.#mapLoop(domain, iova, paddr, size, prot);
     } else {
       this.warn(
@@ -113,6 +147,7 @@ export class DomainMapper {
   }
 
   unmap(domain: IommuDomain, iova: number, size: number): number {
+    if (domain.gatherKind === 'list') return this.#unmapByList(domain, iova, size);
     const gather = this.#spare ?? new IotlbGather();
     this.#spare = null;
     gather.init();
@@ -122,13 +157,22 @@ export class DomainMapper {
     return unmapped;
   }
 
+  #unmapByList(domain: IommuDomain, iova: number, size: number): number {
+    const gather = this.#spareList ?? new ListGather();
+    this.#spareList = null;
+    const unmapped = this.unmapFast(domain, iova, size, gather);
+    this.iotlbSync(domain, gather);
+    this.#spareList = gather;
+    return unmapped;
+  }
+
   unmapFast(domain: IommuDomain, iova: number, size: number, gather: IotlbGather): number {
     const bitmap = domain.pgsizeBitmap;
-    if (!translates(domain.type) || bitmap === 0) {
+    if (!domain.isPaging || bitmap === 0) {
       this.warn('iommu_unmap: the domain does not translate');
       return 0;
     }
-    const least = this.run.sizes(bitmap)[0] as number;
+    const least = domain.minPage;
     const aligned = isMultiple(iova, least) && isMultiple(size, least);
     if (!aligned)
       this.warn(`unaligned: iova ${hex(iova)} size ${hex(size)} min_pagesz ${hex(least)}`);
@@ -181,8 +225,35 @@ export class DomainMapper {
   }
 
   iotlbSync(domain: IommuDomain, gather: IotlbGather): void {
+    if (domain.gatherKind === 'list' && gather instanceof ListGather) {
+      this.#syncList(domain, gather);
+      return;
+    }
     // The kernel compares the first with the last byte: a range of one byte counts as nothing.
     if (gather.start < gather.end - 1) domain.ops.iotlbSync(gather);
+    gather.init();
+  }
+
+  #syncList(domain: IommuDomain, gather: ListGather): void {
+    const { loose, records } = gather;
+    if (loose.start < loose.end - 1) {
+      loose.queued = gather.queued;
+      domain.ops.iotlbSync(loose);
+    }
+    if (domain.ops.flushRanges === undefined) {
+      const one = new IotlbGather();
+      records.forEach((start, end, leafSize) => {
+        one.init();
+        one.pgsize = leafSize;
+        one.queued = gather.queued;
+        one.addRange(start, end - start);
+        domain.ops.iotlbSync(one);
+      });
+    } else if (!records.isEmpty) {
+      const errno = domain.ops.flushRanges(records);
+      // As a sync of the kernel's gather: nobody is there to be told.
+      if (errno !== 0) this.warn(`the invalidation of ${records.records} ranges failed: ${errno}`);
+    }
     gather.init();
   }
 
@@ -194,6 +265,10 @@ export class DomainMapper {
     count: number,
   ): void {
     if (count === 0) return;
+    if (domain.gatherKind === 'list' && gather instanceof ListGather) {
+      gather.addPages(iova, pgsize, count);
+      return;
+    }
     // Only the first page can miss the range: each further one touches the page before it.
     if ((gather.pgsize !== 0 && gather.pgsize !== pgsize) || gather.isDisjoint(iova, pgsize))
       this.iotlbSync(domain, gather);

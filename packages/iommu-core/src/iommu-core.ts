@@ -1,39 +1,26 @@
-import { fromLanes, hiOf, IommuError, loOf, minPageSize, type U64, u64 } from '@iommukit/bits';
-import type { IotlbGather } from '@iommukit/io-pgtable';
+import { fromLanes, hiOf, loOf, type U64, u64 } from '@iommukit/bits';
+import { IotlbGather } from '@iommukit/io-pgtable';
 import { ERRNO, type TraceChannel } from '@iommukit/platform';
+import type { AttachHandle } from './attach-handle.ts';
 import type { CoreEvent } from './core-event.ts';
 import type { CoreProfile } from './core-profile.ts';
+import { CoreStateError } from './core-state-error.ts';
+import { allocDomain, DefaultDomains, type DefaultDomainType } from './default-domains.ts';
 import type { IommuDevice } from './device.ts';
-import type { DeviceFault, FaultHandler } from './device-fault.ts';
+import type { DeviceFault, DomainFault, FaultHandler } from './device-fault.ts';
+import { createDirectMappings, requiresDirect } from './direct-mappings.ts';
 import type { DomainType, IommuDomain } from './domain.ts';
-import { DomainMapper, type SgRun } from './domain-mapper.ts';
+import { DomainMapper, type MapRequest, type SgRun } from './domain-mapper.ts';
 import type { IommuOps } from './driver-ops.ts';
+import { FaultRoutes } from './fault-routes.ts';
 import type { IommuGroup } from './group.ts';
+import { GroupDomains } from './group-domains.ts';
+import { GroupPasids, type PasidAttachment } from './group-pasids.ts';
 import { GroupTable } from './group-table.ts';
+import { ListGather } from './list-gather.ts';
+import { type BatchOptions, RangeBatch } from './range-batch.ts';
 import type { ReservedRegion } from './reserved-region.ts';
 import { insertResvRegion } from './resv-regions.ts';
-
-/** Types of domain that a device can get without asking. @example const type: DefaultDomainType = 'dma'; */
-export type DefaultDomainType = 'dma' | 'dma-fq' | 'identity';
-
-/**
- * Core was used in an order that the kernel cannot reach; code `CORE_STATE`.
- * @example try { core.probeDevice(device, ops); } catch (e) { (e as CoreStateError).operands.device; }
- */
-export class CoreStateError extends IommuError<{ device: string }> {
-  override readonly name = 'CoreStateError';
-  constructor(operands: { device: string }, what: string, fix: string) {
-    super('CORE_STATE', operands, `${operands.device} ${what}`, fix);
-  }
-}
-
-function isDmaDomain(type: DomainType): boolean {
-  return type === 'dma' || type === 'dma-fq';
-}
-
-function pageUp(value: number, pgsize: number): number {
-  return Math.ceil(value / pgsize) * pgsize;
-}
 
 /**
  * Devices, groups and domains over any driver (`drivers/iommu/iommu.c`): probing and attaching, map and unmap with the choice of
@@ -45,9 +32,10 @@ export class IommuCore {
   readonly profile: CoreProfile;
   readonly #mapper: DomainMapper;
   readonly #groups = new GroupTable();
-  readonly #owners = new WeakMap<IommuDomain, IommuOps>();
-  readonly #faultHandlers = new Map<IommuDevice, FaultHandler>();
-  #defaultDomainType: DefaultDomainType;
+  readonly #defaults: DefaultDomains;
+  readonly #domains: GroupDomains;
+  readonly #pasids: GroupPasids;
+  readonly #faults: FaultRoutes;
 
   constructor(init: {
     readonly trace: TraceChannel<CoreEvent>;
@@ -56,8 +44,11 @@ export class IommuCore {
   }) {
     this.trace = init.trace;
     this.profile = init.profile;
-    this.#defaultDomainType = init.defaultDomainType;
     this.#mapper = new DomainMapper(init.trace, init.profile);
+    this.#defaults = new DefaultDomains(this.#mapper, init.defaultDomainType);
+    this.#domains = new GroupDomains(this.#mapper);
+    this.#pasids = new GroupPasids(this.#mapper);
+    this.#faults = new FaultRoutes(this.#mapper);
   }
 
   /** The groups, by ascending id. */
@@ -67,19 +58,25 @@ export class IommuCore {
 
   /** Changes the type of domains that later groups get (`iommu_set_default_passthrough` and its opposite). */
   setDefaultDomainType(type: DefaultDomainType): void {
-    this.#defaultDomainType = type;
+    this.#defaults.type = type;
   }
 
-  /** Gives a device to its driver, puts it into its group and attaches it to the default domain (`iommu_probe_device`). */
+  /**
+   * Gives a device to its driver, puts it into its group and attaches it to the default domain (`iommu_probe_device`): 0, or a negative
+   * errno with the device released again.
+   */
   probeDevice(device: IommuDevice, ops: IommuOps): number {
-    const errno = this.#add(device, ops);
-    if (errno !== 0) return errno;
-    return this.#setUp(device.group as IommuGroup, [device]);
+    const added = this.#add(device, ops);
+    if (added !== 0) return added;
+    const errno = this.#setUp(device.group as IommuGroup, [device]);
+    if (errno !== 0) this.releaseDevice(device);
+    return errno;
   }
 
   /**
    * Probes all devices of a driver that registers (`bus_iommu_probe`): every one gets its group first, in the given order; then
-   * the groups are set up, in order of creation. Devices that the driver does not claim are left out. 0, or the first errno of a set-up.
+   * the groups are set up, in order of creation. Devices that the driver does not claim are left out. 0, or the first errno of a set-up;
+   * the devices of that group stay where they are, as in the kernel.
    */
   probeDevices(devices: readonly IommuDevice[], ops: IommuOps): number {
     const added = new Map<IommuGroup, IommuDevice[]>();
@@ -98,7 +95,10 @@ export class IommuCore {
     return errno;
   }
 
-  /** Takes a device out of its group and from its driver; the last device frees the default domain (`iommu_release_device`). */
+  /**
+   * Takes a device out of its group and from its driver; the last device frees the default domain (`iommu_release_device`). Throws
+   * `BatchDroppedError`, with nothing changed, while a batch on that domain holds something.
+   */
   releaseDevice(device: IommuDevice): void {
     const { group, ops } = device;
     if (group === null || ops === null)
@@ -107,6 +107,8 @@ export class IommuCore {
         'is in no group',
         'Probe it before it is released',
       );
+    if (group.devices.length === 1) group.defaultDomain?.batch?.end();
+    if (group.pasids.size > 0) this.#mapper.warn(`${device.name} leaves with PASIDs attached`);
     group.devices.splice(group.devices.indexOf(device), 1);
     if (this.trace.on)
       this.trace.emit({
@@ -117,9 +119,11 @@ export class IommuCore {
     ops.releaseDevice(device);
     device.group = null;
     device.ops = null;
-    this.#faultHandlers.delete(device);
+    this.#faults.forget(device);
     if (group.devices.length > 0) return;
+    group.pasids.clear();
     group.defaultDomain?.ops.free();
+    this.#domains.freeBlocking(group);
     group.defaultDomain = null;
     group.domain = null;
     this.#groups.remove(group);
@@ -138,6 +142,8 @@ export class IommuCore {
       device.ops = null;
       return errno;
     }
+    device.maxPasids = Math.min(device.info.maxPasids ?? 0, ops.maxPasids ?? 0);
+    device.attachDeferred = ops.isAttachDeferred?.(device) ?? false;
     const group = this.#groups.join(device.info.groupKey);
     group.devices.push(device);
     device.group = group;
@@ -148,14 +154,14 @@ export class IommuCore {
 
   /** Default domain, direct mappings and attach for devices that have just joined a group (`iommu_setup_default_domain`). */
   #setUp(group: IommuGroup, members: readonly IommuDevice[]): number {
-    let domain = group.defaultDomain;
-    if (domain === null) {
-      const allocated = this.#allocDefault(group);
+    const fresh = group.defaultDomain === null;
+    if (fresh) {
+      const allocated = this.#defaults.alloc(group, undefined);
       if (typeof allocated === 'number') return allocated;
-      domain = allocated;
-      group.defaultDomain = domain;
-      group.domain = domain;
+      group.defaultDomain = allocated;
+      group.domain = allocated;
     }
+    const domain = group.defaultDomain as IommuDomain;
     const target = group.domain ?? domain;
     const before = this.profile.directFlush !== 'after-attach';
     let retry = false;
@@ -167,69 +173,85 @@ export class IommuCore {
     }
     let errno = 0;
     for (const device of members) {
-      const result = this.#attachOne(target, device, null);
+      const result = this.#domains.setDevice(target, device, null);
       if (errno === 0) errno = result;
     }
     if (!before || retry)
       for (const device of members) {
         const result = this.createDirectMappings(domain, device);
-        if (errno === 0) errno = result;
+        // Only where the domain is new does the kernel look at the result, and tries twice.
+        if (errno === 0 && before && fresh) errno = result;
       }
     return errno;
   }
 
-  #allocDefault(group: IommuGroup): IommuDomain | number {
-    let wanted: DomainType | undefined;
-    let untrusted = false;
+  /**
+   * Gives a group another type of default domain, as by its `type` file in sysfs (`iommu_group_store_type`). From `dma` to `dma-fq` the domain
+   * stays, and `initFlushQueue` makes its flush queue (0 or a negative errno). Else the group must be idle (-EPERM); -EINVAL: the driver
+   * wants another type; or what the allocation or the attach said. 'auto': as at first.
+   */
+  setGroupType(
+    group: IommuGroup,
+    type: DefaultDomainType | 'auto',
+    initFlushQueue?: (domain: IommuDomain) => number,
+  ): number {
+    const old = group.defaultDomain;
+    if (type === 'dma-fq' && old?.type === 'dma') {
+      const errno = initFlushQueue?.(old) ?? 0;
+      if (errno === 0) old.deferFlushes();
+      return errno;
+    }
+    if (group.devices.length === 0 || group.ownerCount > 0) return -ERRNO.EPERM;
+    old?.batch?.end();
+    const domain = this.#defaults.alloc(group, type === 'auto' ? undefined : type);
+    if (typeof domain === 'number') return domain;
+    let errno = 0;
     for (const device of group.devices) {
-      const type = device.ops?.defDomainType?.(device);
-      if (type !== undefined && wanted !== undefined && type !== wanted) {
-        this.#mapper.warn(
-          `IOMMU driver error, requesting conflicting def_domain_type, ${type} and ${wanted}, for devices in group ${group.id}.`,
-        );
-        wanted = 'identity';
-      } else if (type !== undefined) wanted = type;
-      if (device.info.isPci === true && device.info.untrusted === true) untrusted = true;
+      const result = this.createDirectMappings(domain, device);
+      if (errno === 0) errno = result;
     }
-    if (untrusted) {
-      if (wanted !== undefined && wanted !== 'dma') {
-        this.#mapper.warn(`group ${group.id} needs a DMA domain because of an untrusted device`);
-        return -ERRNO.EINVAL;
-      }
-      wanted = 'dma';
-    }
-    const first = group.devices[0] as IommuDevice;
-    const type = wanted ?? this.#defaultDomainType;
-    const domain = this.#alloc(type, first);
-    if (typeof domain !== 'number' || wanted !== undefined || type === 'dma') return domain;
-    this.#mapper.warn(
-      `Failed to allocate default IOMMU domain of type ${type} for group ${group.id} - Falling back to dma`,
-    );
-    return this.#alloc('dma', first);
-  }
-
-  #alloc(type: DomainType, device: IommuDevice): IommuDomain | number {
-    const ops = device.ops;
-    if (ops === null) return -ERRNO.ENODEV;
-    const domain = ops.domainAlloc(type, device);
-    if (typeof domain !== 'number') this.#owners.set(domain, ops);
-    return domain;
+    if (errno !== 0)
+      this.#mapper.warn('IOMMU driver was not able to establish FW requested direct mapping.');
+    group.defaultDomain = domain;
+    errno = this.#domains.set(group, domain);
+    if (errno !== 0) group.defaultDomain = old;
+    (errno === 0 ? old : domain)?.ops.free();
+    return errno;
   }
 
   /** An address space of its own for a device's owner, not attached yet (`iommu_paging_domain_alloc`); free it with `domainFree`. */
   domainAllocUnmanaged(device: IommuDevice): IommuDomain | number {
-    return this.#alloc('unmanaged', device);
+    return allocDomain('unmanaged', device);
   }
 
-  /** Frees a domain that no group is attached to; throws {@link CoreStateError} while one is. */
+  /** A domain over the page tables of a process, not attached yet: -EOPNOTSUPP without support (`iommu_sva_domain_alloc`). */
+  domainAllocSva(device: IommuDevice, mm: unknown): IommuDomain | number {
+    const { ops } = device;
+    if (ops === null) return -ERRNO.ENODEV;
+    const domain = ops.domainAllocSva?.(device, mm) ?? -ERRNO.EOPNOTSUPP;
+    if (typeof domain !== 'number') domain.owner = ops;
+    return domain;
+  }
+
+  /**
+   * Frees a domain that nothing is attached to; throws {@link CoreStateError} while something is, and `BatchDroppedError` while a batch
+   * holds something.
+   */
   domainFree(domain: IommuDomain): void {
-    for (const group of this.#groups.list())
-      if (group.domain === domain || group.defaultDomain === domain)
+    for (const group of this.#groups.list()) {
+      const used =
+        group.domain === domain ||
+        group.defaultDomain === domain ||
+        group.blockingDomain === domain ||
+        [...group.pasids.values()].some((entry) => entry.domain === domain);
+      if (used)
         throw new CoreStateError(
           { device: group.devices[0]?.name ?? group.key },
           'still uses the domain',
           'Detach it before the domain is freed',
         );
+    }
+    domain.batch?.end();
     domain.ops.free();
   }
 
@@ -238,38 +260,7 @@ export class IommuCore {
    * (`iommu_create_device_direct_mappings`). Where the profile says so, flushes the domain for any reserved region. 0 or a negative errno.
    */
   createDirectMappings(domain: IommuDomain, device: IommuDevice): number {
-    const least = minPageSize(domain.pgsizeBitmap);
-    if (!isDmaDomain(domain.type)) return 0;
-    if (least === 0) {
-      this.#mapper.warn(`${device.name}: a DMA domain without page sizes`);
-      return -ERRNO.EINVAL;
-    }
-    const regions = device.ops?.getResvRegions(device) ?? [];
-    for (const region of regions) {
-      if (region.type !== 'direct' && region.type !== 'direct-relaxable') continue;
-      const errno = this.#mapDirect(domain, region, least);
-      if (errno !== 0) return errno;
-    }
-    if (regions.length > 0 && this.profile.directFlush !== 'never') domain.ops.flushIotlbAll();
-    return 0;
-  }
-
-  #mapDirect(domain: IommuDomain, region: ReservedRegion, least: number): number {
-    // Both ends are rounded up, as the kernel does.
-    const start = pageUp(region.start, least);
-    const end = pageUp(region.end, least);
-    let from = start;
-    for (let page = start; page <= end; page += least) {
-      // Page 0 is asked for at byte 1: a translation to address 0 could not be told from a hole.
-      const present = page === end || domain.ops.iovaToPhys(page === 0 ? 1 : page) !== 0;
-      if (!present) continue;
-      if (page > from) {
-        const errno = this.map(domain, from, from, page - from, region.prot);
-        if (errno !== 0) return errno;
-      }
-      from = page + least;
-    }
-    return 0;
+    return createDirectMappings(this.#mapper, domain, device);
   }
 
   /** The reserved regions of a device, sorted and merged (`iommu_insert_resv_region`); the driver's own list is `device.ops.getResvRegions`. */
@@ -292,7 +283,7 @@ export class IommuCore {
 
   /** True when a direct region makes a blocked domain impossible for the device (`require_direct`). */
   requiresDirect(device: IommuDevice): boolean {
-    return device.ops?.getResvRegions(device).some(({ type }) => type === 'direct') ?? false;
+    return requiresDirect(device);
   }
 
   /**
@@ -303,17 +294,22 @@ export class IommuCore {
     const group = device.group;
     if (group === null) return -ERRNO.ENODEV;
     if (group.devices.length !== 1) return -ERRNO.EINVAL;
-    return this.attachGroup(domain, group);
+    return this.#domains.attach(group, domain);
   }
 
-  /** Moves all devices of a group to a domain, or none of them (`iommu_attach_group`). Errors as for `attachDevice`. */
-  attachGroup(domain: IommuDomain, group: IommuGroup): number {
-    const now = group.domain;
-    if (now !== null && now !== group.defaultDomain && now.type !== 'blocked') return -ERRNO.EBUSY;
-    const owner = this.#owners.get(domain);
-    if (owner !== undefined)
-      for (const device of group.devices) if (device.ops !== owner) return -ERRNO.EINVAL;
-    return this.#setGroupDomain(group, domain);
+  /**
+   * Moves all devices of a group to a domain, or none of them (`iommu_attach_group`; with a handle `iommu_attach_group_handle`, and then
+   * page requests without PASID find the domain's handler). Errors as for `attachDevice`; -EBUSY: attached with a handle already.
+   */
+  attachGroup(domain: IommuDomain, group: IommuGroup, handle?: AttachHandle): number {
+    return handle === undefined
+      ? this.#domains.attach(group, domain)
+      : this.#domains.attachHandle(group, domain, handle);
+  }
+
+  /** Moves a group from whatever it is attached to, in one step for each device (`iommu_replace_group_handle`). -EINVAL: the domain of another driver. */
+  replaceGroup(domain: IommuDomain, group: IommuGroup, handle?: AttachHandle): number {
+    return this.#domains.replace(group, domain, handle ?? null);
   }
 
   /** Moves the device back to the default domain of its group (`iommu_detach_device`); anything but its own domain is ignored with a warning. */
@@ -324,46 +320,80 @@ export class IommuCore {
       this.#mapper.warn(`iommu_detach_device: ${device.name} is not attached to this domain alone`);
       return;
     }
-    this.detachGroup(domain, group);
+    this.#domains.detach(group);
   }
 
-  /** Moves a group back to its default domain (`iommu_detach_group`); the devices must follow, whatever the driver says. */
+  /**
+   * Moves a group back to its default domain, or to a blocking one while it is owned (`iommu_detach_group`); the devices must follow, whatever
+   * the driver says.
+   */
   detachGroup(domain: IommuDomain, group: IommuGroup): void {
-    if (group.domain !== domain || group.defaultDomain === null) return;
-    for (const device of group.devices)
-      if (this.#attachOne(group.defaultDomain, device, domain) !== 0)
-        this.#mapper.warn(`${device.name} could not return to its default domain`);
-    group.domain = group.defaultDomain;
+    if (group.domain === domain) this.#domains.detach(group);
   }
 
-  #setGroupDomain(group: IommuGroup, domain: IommuDomain): number {
-    const old = group.domain;
-    if (old === domain) return 0;
-    for (let i = 0; i < group.devices.length; i++) {
-      const errno = this.#attachOne(domain, group.devices[i] as IommuDevice, old);
-      if (errno === 0) continue;
-      for (let done = 0; old !== null && done < i; done++) {
-        const device = group.devices[done] as IommuDevice;
-        if (this.#attachOne(old, device, domain) !== 0)
-          this.#mapper.warn(`${device.name} could not return to its old domain`);
-      }
-      return errno;
-    }
-    group.domain = domain;
-    return 0;
+  /** First use of a device that was left as a crashed kernel had it: attaches it (`iommu_deferred_attach`). 0 or a negative errno. */
+  deferredAttach(device: IommuDevice, domain: IommuDomain): number {
+    return this.#domains.attachDeferred(device, domain);
   }
 
-  #attachOne(domain: IommuDomain, device: IommuDevice, old: IommuDomain | null): number {
-    if (domain.type === 'blocked' && this.requiresDirect(device)) {
-      this.#mapper.warn(
-        `${device.name}: Firmware has requested this device have a 1:1 IOMMU mapping, rejecting configuring the device without a 1:1 mapping.`,
-      );
-      return -ERRNO.EINVAL;
-    }
-    const errno = domain.ops.attachDev(device, old);
-    if (errno === 0 && this.trace.on)
-      this.trace.emit({ name: 'attach_device_to_domain', device: device.name });
-    return errno;
+  /**
+   * Takes a group away from device drivers: its DMA is blocked until the owner attaches a domain (`iommu_group_claim_dma_owner`). -EPERM: in
+   * use; -EBUSY: attached to something; -EINVAL: no owner given, or a direct region forbids to block.
+   */
+  claimGroup(group: IommuGroup, owner: unknown): number {
+    return this.#domains.claim(group, owner);
+  }
+
+  /** Gives it back to its default domain (`iommu_group_release_dma_owner`). */
+  releaseGroup(group: IommuGroup): void {
+    this.#domains.release(group, group.ownerCount);
+  }
+
+  /** As `claimGroup`, for a group of which the same owner may claim several devices (`iommu_device_claim_dma_owner`). -ENODEV: no group. */
+  claimDevice(device: IommuDevice, owner: unknown): number {
+    return device.group === null ? -ERRNO.ENODEV : this.#domains.claimDevice(device.group, owner);
+  }
+
+  /** Gives up one claim; the last one gives the group back (`iommu_device_release_dma_owner`). */
+  releaseClaim(device: IommuDevice): void {
+    if (device.group !== null) this.#domains.release(device.group, 1);
+  }
+
+  /**
+   * A device driver is bound: nobody may own the group meanwhile (`iommu_device_use_default_domain`). 0 without a group; -EPROBE_DEFER: no
+   * default domain; -EBUSY: owned.
+   */
+  useDefaultDomain(device: IommuDevice): number {
+    return device.group === null ? 0 : this.#domains.useDefault(device.group);
+  }
+
+  /** It is unbound (`iommu_device_unuse_default_domain`). */
+  unuseDefaultDomain(device: IommuDevice): void {
+    if (device.group !== null) this.#domains.unuseDefault(device.group);
+  }
+
+  /**
+   * Makes one PASID of all devices of a group translate through a domain (`iommu_attach_device_pasid`). -ENODEV: no group; -EOPNOTSUPP: the
+   * driver cannot; -EINVAL: a foreign domain, PASID 0, or above what a device takes; -EBUSY: attached already; else what the driver said, and
+   * no device has moved.
+   */
+  attachDevicePasid(attachment: PasidAttachment): number {
+    return this.#pasids.attach(attachment);
+  }
+
+  /** Moves an attached PASID to another domain, or only its handle when the domain is the same (`iommu_replace_device_pasid`). -EINVAL: no handle, its own handle, nothing attached. */
+  replaceDevicePasid(attachment: PasidAttachment): number {
+    return this.#pasids.replace(attachment);
+  }
+
+  /** Blocks a PASID again (`iommu_detach_device_pasid`). */
+  detachDevicePasid(domain: IommuDomain, device: IommuDevice, pasid: number): void {
+    this.#pasids.detach(domain, device, pasid);
+  }
+
+  /** The handle of a PASID, 0 for none: -ENOENT: no handle; -EBUSY: its domain is of another type (`iommu_attach_handle_get`). */
+  attachHandle(group: IommuGroup, pasid: number, type?: DomainType): AttachHandle | number {
+    return this.#pasids.handleOf(group, pasid, type);
   }
 
   /**
@@ -377,6 +407,11 @@ export class IommuCore {
   /** As `map`, without the driver's `iotlbSyncMap`: call `syncMap` before a device uses the range (`iommu_map_nosync`). */
   mapNosync(domain: IommuDomain, iova: number, paddr: number, size: number, prot: number): number {
     return this.#mapper.mapNosync(domain, iova, paddr, size, prot);
+  }
+
+  /** As `map` or `mapNosync`, with allocation flags: -EINVAL for those that tables cannot come from. */
+  mapRequest(request: MapRequest): number {
+    return this.#mapper.mapRequest(request);
   }
 
   /** Publishes a range mapped with `mapNosync` (`iommu_sync_map`): 0, or the driver's errno; the mappings stay. */
@@ -435,7 +470,7 @@ export class IommuCore {
     if (domain.type === 'identity') return iova;
     if (domain.type === 'blocked') return u64(0, 0);
     const lo = loOf(iova.lo);
-    const offset = lo % Math.min(4096, minPageSize(domain.pgsizeBitmap) || 4096);
+    const offset = lo % Math.min(4096, domain.minPage || 4096);
     const page = fromLanes(lo - offset, iova.hi);
     // Physical 0 at page 0 could not be told from a hole, so small addresses keep their offset.
     if (page <= Number.MAX_SAFE_INTEGER - offset) {
@@ -446,15 +481,38 @@ export class IommuCore {
     return paddr === 0 ? u64(0, 0) : u64(loOf(paddr) + offset, hiOf(paddr));
   }
 
-  /** Sets who handles the recoverable faults of a device; null forgets the handler. */
-  setFaultHandler(device: IommuDevice, handler: FaultHandler | null): void {
-    if (handler === null) this.#faultHandlers.delete(device);
-    else this.#faultHandlers.set(device, handler);
+  /**
+   * Opens a batch of range operations on a domain: one invalidation for all of them. -ENODEV: the driver has no range operations; -EINVAL: the
+   * domain does not translate, or only its process maps it. Throws `BatchDroppedError` while another batch on it holds something.
+   */
+  beginBatch(domain: IommuDomain, options: BatchOptions = {}): RangeBatch | number {
+    return RangeBatch.begin(this.#mapper, domain, options);
   }
 
-  /** Hands a fault to the handler of its device; what the handler returned, or -EINVAL when there is none (`iommu_report_device_fault`). */
+  /** An empty gather of the kind that the domain wants. */
+  newGather(domain: IommuDomain): IotlbGather {
+    return domain.gatherKind === 'list' ? new ListGather() : new IotlbGather();
+  }
+
+  /**
+   * Sets who handles the page requests of a device with this PASID; without one, those that no other handler takes; null forgets it. Such a
+   * handler stands before those of domains.
+   */
+  setFaultHandler(device: IommuDevice, handler: FaultHandler | null, pasid?: number): void {
+    this.#faults.set(device, handler, pasid ?? null);
+  }
+
+  /**
+   * Hands a page request to its handler: that of the device and PASID, else `device.pageRequests` for the domain that the PASID (or, with a
+   * handle, the group) is attached to (`iommu_report_device_fault`). What it returned; or -EINVAL when there is none, and then the request
+   * is answered `invalid`.
+   */
   reportDeviceFault(device: IommuDevice, fault: DeviceFault): number {
-    const handler = this.#faultHandlers.get(device);
-    return handler === undefined ? -ERRNO.EINVAL : handler(fault);
+    return this.#faults.report(device, fault);
+  }
+
+  /** Tells the domain's handler of a fault that nobody can repair (`report_iommu_fault`): what it returned, or -38 (ENOSYS) without one. */
+  reportDomainFault(fault: DomainFault): number {
+    return this.#faults.reportDomain(fault);
   }
 }

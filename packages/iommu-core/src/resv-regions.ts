@@ -13,14 +13,22 @@ const LABEL = {
 } as const;
 
 /**
+ * A reserved region whose ends are numbers or, where a double does not hold them, bigints.
+ * @example const region: RegionRange = { type: 'reserved', start: 0n, end: 0xffff_ffff_ffff_ffffn };
+ */
+export interface RegionRange {
+  readonly type: ReservedRegion['type'];
+  readonly start: number | bigint;
+  /** Exclusive. */
+  readonly end: number | bigint;
+}
+
+/**
  * Inserts a region: sorted by start, then by type; regions of one type that overlap or touch become one, with the protection of
  * the lower one. Different types never merge (`iommu_insert_resv_region`). Returns a new list.
  * @example insertResvRegion([], { type: 'msi', start: 0, end: 0x1000, prot: 0 }).length // 1
  */
-export function insertResvRegion(
-  regions: readonly ReservedRegion[],
-  region: ReservedRegion,
-): ReservedRegion[] {
+export function insertResvRegion<R extends RegionRange>(regions: readonly R[], region: R): R[] {
   const at = regions.findIndex(
     (other) =>
       region.start < other.start ||
@@ -28,7 +36,7 @@ export function insertResvRegion(
   );
   const sorted = [...regions];
   sorted.splice(at < 0 ? regions.length : at, 0, region);
-  const merged: ReservedRegion[] = [];
+  const merged: R[] = [];
   const topOf = new Map<ReservedRegion['type'], number>();
   for (const next of sorted) {
     const top = topOf.get(next.type);
@@ -48,7 +56,7 @@ export function insertResvRegion(
  * @example resvRegionLine({ type: 'msi-software', start: 0x800_0000, end: 0x810_0000, prot: 26 })
  * // '0x0000000008000000 0x00000000080fffff msi'
  */
-export function resvRegionLine(region: ReservedRegion): string {
+export function resvRegionLine(region: RegionRange): string {
   const last = BigInt(region.end) - 1n;
   return `${address(BigInt(region.start))} ${address(last)} ${LABEL[region.type]}`;
 }

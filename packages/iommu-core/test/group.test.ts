@@ -131,6 +131,24 @@ describe('probing', () => {
     expect([a.group, a.ops, core.groups.length]).toEqual([null, null, 0]);
   });
 
+  it('a device that cannot be attached is released again', () => {
+    const { core, driver } = machine();
+    const a = device('a', 'g');
+    core.probeDevice(a, driver);
+    const fake = driver.domains[0];
+    if (fake !== undefined) fake.attachErrno = (d) => (d.name === 'b' ? -12 : 0);
+    const b = device('b', 'g');
+    expect(core.probeDevice(b, driver)).toBe(-12);
+    expect([b.group, b.ops, a.group?.devices]).toEqual([null, null, [a]]);
+    expect(driver.calls.slice(-2)).toEqual([
+      ['remove_device_from_group', 'b'],
+      ['release', 'b'],
+    ]);
+    const alone = machine('7.3', { refuse: ['dma'] });
+    expect(alone.core.probeDevice(device('c'), alone.driver)).toBe(-95);
+    expect(alone.core.groups).toEqual([]);
+  });
+
   it('misuse throws', () => {
     const { core, driver } = machine();
     const a = device('a');

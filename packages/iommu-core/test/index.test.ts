@@ -2,6 +2,9 @@ import { expect, it } from 'vitest';
 
 it('exports exactly these names', async () => {
   expect(Object.keys(await import('../src/index.ts')).sort()).toEqual([
+    'AttachHandle',
+    'BatchDroppedError',
+    'BatchEndedError',
     'CORE_PROFILES',
     'CoreStateError',
     'DriverProgressError',
@@ -9,6 +12,8 @@ it('exports exactly these names', async () => {
     'IommuDevice',
     'IommuDomain',
     'IommuGroup',
+    'ListGather',
+    'RangeBatch',
     'insertResvRegion',
     'resvRegionLine',
   ]);
