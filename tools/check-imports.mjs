@@ -30,6 +30,12 @@ export function checkImports(root, layers = LAYERS) {
   const packages = packageDirs(pathToFileURL(root + sep)).map((dir) => readPackage(root, dir));
   const names = new Set(packages.map((p) => p.manifest.name));
   const rootDev = Object.keys(readPackage(root, '..').manifest.devDependencies ?? {});
+  // A subpath that the package itself offers, by its full name.
+  const exported = (dep, spec) =>
+    Object.hasOwn(
+      packages.find((p) => p.manifest.name === dep)?.manifest.exports ?? {},
+      `.${spec.slice(dep.length)}`,
+    );
   let imports = 0;
 
   for (const { dir, at, manifest, lineOf } of packages) {
@@ -118,7 +124,8 @@ export function checkImports(root, layers = LAYERS) {
         if (dep === self) {
           if (src) fail(1, 'is this package itself');
         } else if (names.has(dep) || layers[dep]) {
-          if (dep !== spec) fail(1, 'reaches past the exports of the package');
+          if (dep !== spec && !exported(dep, spec))
+            fail(1, 'reaches past the exports of the package');
           if (!(src ? layer.may : inTests).includes(dep))
             fail(
               ruleFor(dep),

@@ -87,6 +87,38 @@ describe('one flipped bit is noticed', () => {
     },
     { name: 'iopgt_cfg_matrix', part: '"mair"', bit: /"mair":"0x[0-9a-f]+/, what: 'result' },
     { name: 'gpt_cfg_matrix', part: '"errno"', bit: /"errno":-\d+/, what: 'errno' },
+    {
+      name: 'smmu_entry_build',
+      part: '"builder":"nested"',
+      bit: /"data":\["0x[0-9a-f]+/,
+      what: 'data',
+    },
+    { name: 'smmu_entry_build', part: '"op":"used"', bit: /"used":\["0x[0-9a-f]+/, what: 'used' },
+    {
+      name: 'smmu_entry_write',
+      part: '"to":"bypass"',
+      bit: /"syncs":\[\["0x[0-9a-f]+/,
+      what: 'syncs',
+    },
+    {
+      name: 'smmu_entry_write',
+      part: '"op":"install"',
+      bit: /"cmds":\[\["0x[0-9a-f]+/,
+      what: 'issues',
+    },
+    { name: 'smmu_cmd', part: '"make":"tlbi"', bit: /"cmd":\["0x[0-9a-f]+/, what: 'cmd' },
+    { name: 'smmu_cmd_612', part: '"errno"', bit: /"errno":-\d+/, what: 'errno' },
+    { name: 'smmu_inv_612', part: '"call":"all"', bit: /"cmds":\[\["0x[0-9a-f]+/, what: 'issues' },
+    { name: 'smmu_inv_array', part: '"op":"invs_unref"', bit: /"trash":\d+/, what: 'array' },
+    { name: 'smmu_inv_random', part: '"issues"', bit: /"cmds":\[\["0x[0-9a-f]+/, what: 'issues' },
+    { name: 'evt_print', part: '"fault"', bit: /"grpid":\d+/, what: 'fault' },
+    {
+      name: 'evt_print',
+      part: '"op":"gerror"',
+      bit: /"gerrorn_after":"0x[0-9a-f]+/,
+      what: 'gerrorn',
+    },
+    { name: 'evt_print_612', part: '"op":"pri"', bit: /\[\d+/, what: 'log' },
   ];
   test.each(rows)('$name: $what', ({ name, part, bit, what }) => {
     const text = golden(name);
@@ -153,12 +185,12 @@ describe('a file that is none', () => {
     {
       name: 'no kind',
       text: '{"name":"a","ops":[]}',
-      says: /^f\.json:1: kind: expected one of io-pgtable, .*, iova, got nothing$/,
+      says: /^f\.json:1: kind: expected one of io-pgtable, .*, iova, .*, got nothing$/,
     },
     {
       name: 'a kind of another project',
-      text: '{"kind":"smmu-cmd","name":"a","cases":[]}',
-      says: /^f\.json:1: kind: expected one of .* got "smmu-cmd"$/,
+      text: '{"kind":"vtd-qi","name":"a","cases":[]}',
+      says: /^f\.json:1: kind: expected one of .* got "vtd-qi"$/,
     },
     {
       name: 'a kind that every object has',

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AttachHandle, IommuDevice, type IommuDomain } from '../src/index.ts';
+import { AttachHandle, IommuDevice, type IommuDomain, type ReservedRegion } from '../src/index.ts';
 import { GroupRig } from './group-rig.ts';
 import { ToyDriver } from './toy-driver.ts';
 

@@ -1,4 +1,5 @@
-import { CommandBatch, SYNC_WORDS } from '../src/command-batch.ts';
+import { CommandBatch } from '../src/command-batch.ts';
+import { SYNC_WORDS } from '../src/sync-command.ts';
 import { coherent, driver, memory } from './driver-rig.ts';
 
 const ROUNDS = 256;

@@ -1,8 +1,8 @@
 import {
   CMDQ_CONS,
-  queueAdvance,
+  COMMAND_BYTES,
   queueIndex,
-  queueSpace,
+  queueNext,
   queueWrap,
   REGISTER_OFFSET,
 } from '@iommukit/arm-arch';
@@ -14,16 +14,29 @@ import {
   type Platform,
   type TraceChannel,
 } from '@iommukit/platform';
-import { COMMAND_LANES, type CommandBatch, SYNC_WORDS } from './command-batch.ts';
+import { COMMAND_LANES, type CommandBatch } from './command-batch.ts';
+import { CommandRing } from './command-ring.lanes.ts';
 import type { DriverEvent } from './driver-event.ts';
 import type { LogSink } from './driver-log.ts';
+import { hex8 } from './event-line.ts';
+import { PrivateQueueWords, type QueueWords } from './queue-words.lanes.ts';
+import { SYNC_WORDS, syncCommand } from './sync-command.ts';
 
 const TIMEOUT_US = 1_000_000;
 /** The kernel waits for ever; a simulation says what is wrong instead. */
 const GIVE_UP_AFTER = 16;
-const COMMAND_BYTES = 16;
 
-/** What a command queue works with. */
+/**
+ * How the SMMU tells a producer that its SYNC is done: an event for a CPU that polls CONS (`sev`), zero written over the SYNC itself
+ * (`msi`, option MSIPOLL), or nothing, for a producer that polls CONS without rest (`none`).
+ * @example const signal: SyncSignal = 'sev';
+ */
+export type SyncSignal = 'sev' | 'msi' | 'none';
+
+/**
+ * What a command queue works with.
+ * @example const parts: CommandQueueParts = { memory, registers, platform, trace, log, base: 0x8000_0000, lg2: 8 };
+ */
 export interface CommandQueueParts {
   readonly memory: MemoryView;
   readonly registers: MmioFrame;
@@ -34,41 +47,49 @@ export interface CommandQueueParts {
   readonly base: number;
   /** log2 of its entries. */
   readonly lg2: number;
+  /** What producers in several workers share; absent: this instance is the only producer. */
+  readonly words?: QueueWords;
+  /** Absent: `sev`. */
+  readonly signal?: SyncSignal;
 }
 
 /**
- * The command queue in memory (`arm_smmu_cmdq_issue_cmdlist`): writes a list and its SYNC, publishes PROD with one register write,
- * waits for CONS. One producer at a time, as on one CPU.
+ * The command queue in memory (`arm_smmu_cmdq_issue_cmdlist`): producers reserve entries, write them and mark them valid in any order;
+ * the owner of a run of reservations waits until all before and in it are valid and moves PROD once; who has a SYNC waits for that.
+ * Producers in several workers each have an instance on the same ring, registers and {@link QueueWords}.
  * @example driver.cmdq.issued - before // commands that an operation cost
  */
 export class CommandQueue {
-  /** Commands written since reset, SYNCs included. */
+  /** Commands written by this instance since reset, SYNCs included. */
   issued = 0;
-  /** CMD_SYNCs written since reset. */
+  /** CMD_SYNCs written by this instance since reset. */
   syncs = 0;
-  /** Times that a producer found the queue full. */
+  /** Times that this producer found the queue full. */
   fullWaits = 0;
   readonly base: number;
   readonly lg2: number;
   readonly #parts: CommandQueueParts;
-  #prod = 0;
+  readonly #ring: CommandRing;
+  readonly #signal: SyncSignal;
+  /** CONS as last read. */
   #cons = 0;
 
   constructor(parts: CommandQueueParts) {
     this.#parts = parts;
     this.base = parts.base;
     this.lg2 = parts.lg2;
+    this.#ring = new CommandRing(parts.words ?? new PrivateQueueWords(parts.lg2), parts.lg2);
+    this.#signal = parts.signal ?? 'sev';
   }
 
-  /** The producer index with its wrap bit, as in CMDQ_PROD. */
+  /** The producer index with its wrap bit, as in CMDQ_PROD once all that is reserved is published. */
   get prod(): number {
-    return this.#prod;
+    return this.#ring.prod;
   }
 
-  /** Starts again from index 0, as the registers do after reset. */
+  /** Starts again from index 0, as the registers do after reset; no other producer may be at work. */
   reset(): void {
-    this.#prod = 0;
-    this.#cons = 0;
+    this.#ring.reset();
     this.issued = 0;
     this.syncs = 0;
     this.fullWaits = 0;
@@ -85,30 +106,48 @@ export class CommandQueue {
   }
 
   #issue(batch: CommandBatch, sync: 0 | 1): number {
-    const { trace, registers, memory } = this.#parts;
+    const { trace, memory } = this.#parts;
     const { words, num } = batch;
+    const ring = this.#ring;
     if (trace.on) {
       const [a, b, c, d] = num > 0 ? words : ([0, 0, 0, 0] as const);
       const first = [a ?? 0, b ?? 0, c ?? 0, d ?? 0] as const;
       trace.emit({ name: 'cmdlist', n: num, sync, first });
     }
-    this.#reserve(num + sync);
-    const start = this.#prod;
-    for (let i = 0; i < num; i++) this.#write(memory, words, i * COMMAND_LANES);
-    const syncAt = this.#prod;
-    if (sync === 1) this.#write(memory, SYNC_WORDS, 0);
-    this.issued += num + sync;
+    const entries = num + sync;
+    if (!ring.tryReserve(entries)) this.#waitForRoom(entries);
+    const { start, owner } = ring;
+    for (let i = 0; i < num; i++)
+      this.#write(memory, ring.advance(start, i), words, i * COMMAND_LANES);
+    const slot = ring.advance(start, num);
+    if (sync === 1) {
+      this.#write(memory, slot, this.#syncWords(slot), 0);
+      // Before the entries are valid: from here on CONS must not pass them unseen.
+      if (!ring.tryLockShared()) this.#waitOrGiveUp(() => ring.retryLockShared());
+    }
+    this.issued += entries;
     this.syncs += sync;
-    this.#clean(memory, start, num + sync);
-    registers.write32(REGISTER_OFFSET.CMDQ_PROD, this.#prod);
-    return sync === 1 ? this.#waitConsumed(syncAt) : 0;
+    this.#clean(memory, ring.register(start), entries);
+    ring.setValid(start, entries);
+    if (owner === 1) this.#publish(start);
+    return sync === 1 ? this.#waitSync(ring.register(slot)) : 0;
   }
 
-  #write(memory: MemoryView, words: Uint32Array, at: number): void {
-    const pa = this.base + queueIndex(this.#prod, this.lg2) * COMMAND_BYTES;
+  #write(memory: MemoryView, position: number, words: Uint32Array, at: number): void {
+    const pa = this.#entry(position);
     memory.store64(pa, words[at] as number, words[at + 1] as number);
     memory.store64(pa + 8, words[at + 2] as number, words[at + 3] as number);
-    this.#prod = queueAdvance(this.#prod, 1, this.lg2);
+  }
+
+  #entry(position: number): number {
+    return this.base + queueIndex(position, this.lg2) * COMMAND_BYTES;
+  }
+
+  #syncWords(prod: number): Uint32Array {
+    if (this.#signal === 'sev') return SYNC_WORDS;
+    const { base, lg2 } = this;
+    const msiPolling = this.#signal === 'msi';
+    return syncCommand({ base, lg2, prod, msiPolling, busyPolling: !msiPolling });
   }
 
   /** Makes `entries` slots from `start` visible to the SMMU: one run, or two when they go over the end of the ring. */
@@ -119,19 +158,41 @@ export class CommandQueue {
     if (untilEnd < entries) memory.clean(this.base, (entries - untilEnd) * COMMAND_BYTES);
   }
 
-  #reserve(entries: number): void {
-    if (queueSpace(this.#prod, this.#cons, this.lg2) >= entries) return;
-    const { platform, log } = this.#parts;
+  /** Moves PROD over this reservation and all made since, when every entry of them is written. */
+  #publish(start: number): void {
+    const ring = this.#ring;
+    if (!ring.isOwnersTurn(start)) this.#waitOrGiveUp(() => ring.isOwnersTurn(start));
+    const end = ring.closeRun();
+    let at = ring.firstInvalid(start, end);
+    if (at !== end)
+      this.#waitOrGiveUp(() => {
+        at = ring.firstInvalid(at, end);
+        return at === end;
+      });
+    this.#parts.registers.write32(REGISTER_OFFSET.CMDQ_PROD, ring.register(end));
+    ring.passOwnership(end);
+  }
+
+  #waitForRoom(entries: number): void {
     this.fullWaits++;
+    const ring = this.#ring;
+    this.#waitOrGiveUp(() => {
+      if (ring.tryReserve(entries)) return true;
+      if (!ring.tryLockExclusive()) return false;
+      this.#readCons();
+      ring.unlockExclusive(this.#cons);
+      return ring.tryReserve(entries);
+    }, entries);
+  }
+
+  /** Waits for other producers or for room. */
+  #waitOrGiveUp(condition: () => boolean, entries = 0): void {
+    const { platform, log } = this.#parts;
     for (let tries = 0; tries < GIVE_UP_AFTER; tries++) {
-      const freed = platform.pollUntil(() => {
-        this.#readCons();
-        return queueSpace(this.#prod, this.#cons, this.lg2) >= entries;
-      }, TIMEOUT_US);
-      if (freed) return;
-      log({ level: 'err', text: 'CMDQ timeout' });
+      if (platform.pollUntil(condition, TIMEOUT_US)) return;
+      if (entries > 0) log({ level: 'err', text: 'CMDQ timeout' });
     }
-    throw new CommandQueueStuck({ prod: this.#prod, cons: this.#cons, entries });
+    throw new CommandQueueStuck({ prod: this.#ring.prod, cons: this.#ring.cons, entries });
   }
 
   #readCons(): void {
@@ -148,26 +209,43 @@ export class CommandQueue {
     return queueWrap(slot, lg2) === queueWrap(this.#cons, lg2) ? cons > at : cons <= at;
   }
 
+  #waitSync(slot: number): number {
+    return this.#signal === 'msi' ? this.#waitMessage(slot) : this.#waitConsumed(slot);
+  }
+
   #waitConsumed(slot: number): number {
-    if (this.#consumed(slot)) return 0;
-    const { platform, log, registers } = this.#parts;
-    if (platform.pollUntil(() => this.#consumed(slot), TIMEOUT_US)) return 0;
+    const done =
+      this.#consumed(slot) ||
+      this.#parts.platform.pollUntil(() => this.#consumed(slot), TIMEOUT_US);
+    if (!done) this.#complain(slot);
+    this.#ring.unlockShared(this.#cons);
+    return done ? 0 : -ERRNO.ETIMEDOUT;
+  }
+
+  #waitMessage(slot: number): number {
+    const { memory, platform } = this.#parts;
+    const pa = this.#entry(slot);
+    const done = platform.pollUntil(() => memory.load32(pa) === 0, TIMEOUT_US);
+    if (!done) this.#complain(slot);
+    // Nobody read CONS, but the SYNC's own place in the queue is known.
+    this.#ring.unlockShared(done ? queueNext(slot, this.lg2) : slot);
+    return done ? 0 : -ERRNO.ETIMEDOUT;
+  }
+
+  #complain(slot: number): void {
+    const { registers, log } = this.#parts;
     const text = [
       `CMD_SYNC timeout at ${hex8(slot)}`,
       `[hwprod ${hex8(registers.read32(REGISTER_OFFSET.CMDQ_PROD))},`,
       `hwcons ${hex8(registers.read32(REGISTER_OFFSET.CMDQ_CONS))}]`,
     ].join(' ');
     log({ level: 'err', text });
-    return -ERRNO.ETIMEDOUT;
   }
 }
 
-function hex8(value: number): string {
-  return `0x${value.toString(16).padStart(8, '0')}`;
-}
-
 /**
- * The SMMU consumed nothing for 16 simulated seconds while the queue was full; code `CMDQ_STUCK`.
+ * For 16 seconds of the platform's clock the SMMU freed no room in a full queue, or (`entries` 0) another producer did not finish what
+ * it had reserved; code `CMDQ_STUCK`. The kernel would wait for ever.
  * @example try { driver.reset(); } catch (e) { (e as CommandQueueStuck).operands.cons; }
  */
 export class CommandQueueStuck extends IommuError<{ prod: number; cons: number; entries: number }> {
@@ -176,7 +254,7 @@ export class CommandQueueStuck extends IommuError<{ prod: number; cons: number; 
     super(
       'CMDQ_STUCK',
       operands,
-      `no room for ${operands.entries} commands, PROD ${hex(operands.prod)} CONS ${hex(operands.cons)}`,
+      `${operands.entries > 0 ? `no room for ${operands.entries} commands` : 'a producer never finished'}, PROD ${hex(operands.prod)} CONS ${hex(operands.cons)}`,
       'Register the SMMU model with the platform, and acknowledge GERROR',
     );
   }

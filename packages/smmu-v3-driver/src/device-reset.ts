@@ -26,6 +26,8 @@ export interface ResetTarget {
   readonly evtq: EventQueue;
   /** The SMMU has EL2 translation regimes, whose TLB entries a reset must drop too. */
   readonly hyp: boolean;
+  /** The SMMU does ATS: translated transactions are checked against their STE. */
+  readonly ats: boolean;
 }
 
 /** Brings an SMMU from any state to translating with empty caches (`arm_smmu_device_reset`): 0 or -ETIMEDOUT. */
@@ -49,6 +51,9 @@ export function resetDevice(target: ResetTarget): number {
 
   writeEventQueue(target);
   if (!enable(target, { CMDQEN: 1, EVENTQEN: 1 })) return fail('failed to enable event queue');
+  const checked = target.ats ? ({ ATSCHK: 1 } as const) : {};
+  if (target.ats && !enable(target, { CMDQEN: 1, EVENTQEN: 1, ...checked }))
+    return fail('failed to enable ATS check');
 
   if (!writeAcked(target, at.IRQ_CTRL, at.IRQ_CTRLACK, 0)) {
     log({ level: 'err', text: 'failed to disable irqs' });
@@ -60,7 +65,7 @@ export function resetDevice(target: ResetTarget): number {
   // Linux goes on without interrupts: events then stay in their queue.
   if (!writeAcked(target, at.IRQ_CTRL, at.IRQ_CTRLACK, irqs))
     log({ level: 'warn', text: 'failed to enable irqs' });
-  if (!enable(target, { CMDQEN: 1, EVENTQEN: 1, SMMUEN: 1 }))
+  if (!enable(target, { CMDQEN: 1, EVENTQEN: 1, ...checked, SMMUEN: 1 }))
     return fail('failed to enable SMMU interface');
   return 0;
 }
@@ -115,7 +120,10 @@ function invalidateAll({ cmdq, hyp }: ResetTarget): void {
   cmdq.issueSync(batch);
 }
 
-function enable(target: ResetTarget, bits: { CMDQEN?: 1; EVENTQEN?: 1; SMMUEN?: 1 }): boolean {
+function enable(
+  target: ResetTarget,
+  bits: { CMDQEN?: 1; EVENTQEN?: 1; ATSCHK?: 1; SMMUEN?: 1 },
+): boolean {
   const { CR0: reg, CR0ACK: ack } = REGISTER_OFFSET;
   return writeAcked(target, reg, ack, CR0.encode(bits)[0] ?? 0);
 }

@@ -1,9 +1,9 @@
 import { queueEmpty, queueIndex, queueNext, REGISTER_OFFSET } from '@iommukit/arm-arch';
-import { hex64, type U64 } from '@iommukit/bits';
 import type { MemoryView, MmioFrame, Platform, TraceChannel } from '@iommukit/platform';
 import type { DriverEvent } from './driver-event.ts';
 import type { LogSink } from './driver-log.ts';
 import type { DriverProfile } from './driver-profile.ts';
+import { eventLines } from './event-line.ts';
 import { decodeEvent, type EventRecord } from './event-record.ts';
 
 const EVENT_BYTES = 32;
@@ -21,6 +21,8 @@ export interface EventQueueParts {
   readonly lg2: number;
   /** True when somebody answered the event, so that it is not printed. */
   handle(record: EventRecord): boolean;
+  /** Name of the device that sends a stream, null without one. */
+  clientOf(streamId: number): string | null;
 }
 
 /**
@@ -96,7 +98,7 @@ export class EventQueue {
       if (this.#suppressed > 0)
         log({
           level: 'warn',
-          text: `arm_smmu_evtq_thread: ${this.#suppressed} callbacks suppressed`,
+          text: `${profile.printLimiter}: ${this.#suppressed} callbacks suppressed`,
         });
       this.#windowStart = now;
       this.#printed = 0;
@@ -107,12 +109,7 @@ export class EventQueue {
       return;
     }
     this.#printed++;
-    const code = record.code.toString(16).padStart(2, '0');
-    log({ level: 'info', text: `event 0x${code} received:` });
-    for (const word of record.words) log({ level: 'info', text: `\t${hex16(word)}` });
+    const client = this.#parts.clientOf(record.streamId);
+    for (const line of eventLines(record, client, profile)) log(line);
   }
-}
-
-function hex16(word: U64): string {
-  return `0x${hex64(word).slice(2).padStart(16, '0')}`;
 }

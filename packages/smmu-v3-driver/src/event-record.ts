@@ -34,7 +34,10 @@ export interface TranslationFault {
 const { EventNumber, SSV, SubstreamID, StreamID, RnW, PnU, InD, S2, CLASS, STALL, STAG } =
   F_TRANSLATION.get;
 
-/** Decodes the 32-byte record in `words` (eight lanes). */
+/**
+ * Decodes the 32-byte record in `words` (eight lanes).
+ * @example decodeEvent(words).code // 0x10: F_TRANSLATION
+ */
 export function decodeEvent(words: Uint32Array): EventRecord {
   const code = EventNumber(words);
   const lane = (i: number): U64 => ({ lo: words[i * 2] ?? 0, hi: words[i * 2 + 1] ?? 0 });

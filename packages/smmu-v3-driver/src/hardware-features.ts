@@ -1,5 +1,5 @@
 import { IDR0, IDR1, IDR3, IDR5, OAS_BITS, REGISTER_OFFSET } from '@iommukit/arm-arch';
-import { SZ_1G, SZ_2M, SZ_4K, SZ_16K, SZ_32M, SZ_64K, SZ_512M } from '@iommukit/bits';
+import { minPageSize, SZ_1G, SZ_2M, SZ_4K, SZ_16K, SZ_32M, SZ_64K, SZ_512M } from '@iommukit/bits';
 import { ERRNO, type MmioFrame } from '@iommukit/platform';
 import type { LogSink } from './driver-log.ts';
 import type { DriverProfile } from './driver-profile.ts';
@@ -20,7 +20,14 @@ export interface HardwareFeatures {
   readonly hyp: boolean;
   readonly priq: boolean;
   readonly ats: boolean;
+  /** CD tables may have two levels. */
+  readonly twoLevelCdTable: boolean;
+  /** Stage 1 of guests over stage 2. */
+  readonly nesting: boolean;
+  /** Stage 2 can force write-back. */
+  readonly forcedWriteBack: boolean;
   readonly asidBits: number;
+  readonly vmidBits: number;
   readonly sidBits: number;
   readonly ssidBits: number;
   /** Input size of stage 1. */
@@ -31,6 +38,8 @@ export interface HardwareFeatures {
   readonly evtqLg2: number;
   /** Page sizes of stage 1: the sum of powers of two, bytes. */
   readonly pgsizeBitmap: number;
+  /** The smallest of them, bytes. */
+  readonly minPage: number;
 }
 
 const SZ_4T = 2 ** 42;
@@ -70,6 +79,11 @@ export function probeHardware(
   const oas = outputSize(IDR5.get.OAS(idr5), log);
   const sidBits = IDR1.get.SIDSIZE(idr1);
   const stallModel = IDR0.get.STALL_MODEL(idr0);
+  const pgsizeBitmap =
+    (IDR5.get.GRAN64K(idr5) === 1 ? SZ_64K + SZ_512M : 0) +
+    (IDR5.get.GRAN16K(idr5) === 1 ? SZ_16K + SZ_32M : 0) +
+    (IDR5.get.GRAN4K(idr5) === 1 ? SZ_4K + SZ_2M + SZ_1G : 0) +
+    (oas === 52 ? SZ_4T : 0);
   const features: HardwareFeatures = {
     twoLevelStreamTable: IDR0.get.ST_LEVEL(idr0) === 1 && sidBits > 8,
     coherent: IDR0.get.COHACC(idr0) === 1,
@@ -82,6 +96,10 @@ export function probeHardware(
     hyp: IDR0.get.Hyp(idr0) === 1,
     priq: IDR0.get.PRI(idr0) === 1,
     ats: IDR0.get.ATS(idr0) === 1,
+    twoLevelCdTable: IDR0.get.CD2L(idr0) === 1,
+    nesting: stage1 && stage2,
+    forcedWriteBack: IDR3.get.FWB(idr3) === 1,
+    vmidBits: IDR0.get.VMID16(idr0) === 1 ? 16 : 8,
     asidBits: IDR0.get.ASID16(idr0) === 1 ? 16 : 8,
     sidBits,
     ssidBits: IDR1.get.SSIDSIZE(idr1),
@@ -89,16 +107,14 @@ export function probeHardware(
     oas,
     cmdqLg2,
     evtqLg2: queueLg2(IDR1.get.EVENTQS(idr1), 32, profile),
-    pgsizeBitmap:
-      (IDR5.get.GRAN64K(idr5) === 1 ? SZ_64K + SZ_512M : 0) +
-      (IDR5.get.GRAN16K(idr5) === 1 ? SZ_16K + SZ_32M : 0) +
-      (IDR5.get.GRAN4K(idr5) === 1 ? SZ_4K + SZ_2M + SZ_1G : 0) +
-      (oas === 52 ? SZ_4T : 0),
+    pgsizeBitmap,
+    minPage: minPageSize(pgsizeBitmap),
   };
   const httu = IDR0.get.HTTU(idr0);
+  const newer = profile.printedFeatures === 'up-to-haft';
   const present = featureWord([
     [0, features.twoLevelStreamTable],
-    [1, IDR0.get.CD2L(idr0) === 1],
+    [1, features.twoLevelCdTable],
     [2, true],
     [3, endian === 0],
     [4, features.priq],
@@ -113,14 +129,18 @@ export function probeHardware(
     [13, features.stallForce],
     [14, IDR5.get.VAX(idr5) === 1],
     [15, features.rangeInvalidation],
-    [19, stage1 && stage2],
+    [19, features.nesting],
     [20, features.attrTypesOverride],
     [21, httu >= 1],
     [22, httu >= 2],
+    [23, newer && features.forcedWriteBack],
+    [24, newer && IDR3.get.BBML(idr3) === 2],
+    [25, newer && httu >= 3],
   ]);
   // Tables of 32-bit processes have 40 bits of input; otherwise Linux prints the output size twice.
   const ias = Math.max(ttf === 3 ? 40 : 0, oas);
-  log({ level: 'info', text: `ias ${ias}-bit, oas ${oas}-bit (features ${present})` });
+  const input = profile.probeLine === 'ias-oas' ? `ias ${ias}-bit, ` : '';
+  log({ level: 'info', text: `${input}oas ${oas}-bit (features ${present})` });
   return features;
 }
 

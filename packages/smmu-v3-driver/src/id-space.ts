@@ -1,4 +1,7 @@
-/** Small ids handed out lowest first from `first` on, as an IDA or an xarray limit does. */
+/**
+ * Small ids handed out lowest first from `first` on, as an IDA or an xarray limit does.
+ * @example new IdSpace(1, 255).alloc() // 1
+ */
 export class IdSpace {
   readonly #first: number;
   readonly #last: number;
@@ -11,16 +14,17 @@ export class IdSpace {
     this.#lowestFree = first;
   }
 
-  /** The lowest free id, or -1. */
-  alloc(): number {
+  /** The lowest free id up to `last`, or -1. */
+  alloc(last: number = this.#last): number {
     let id = this.#lowestFree;
     while (this.#used.has(id)) id++;
-    if (id > this.#last) return -1;
+    if (id > Math.min(last, this.#last)) return -1;
     this.#used.add(id);
     this.#lowestFree = id + 1;
     return id;
   }
 
+  /** Takes an id back. */
   free(id: number): void {
     if (this.#used.delete(id) && id < this.#lowestFree)
       this.#lowestFree = Math.max(id, this.#first);

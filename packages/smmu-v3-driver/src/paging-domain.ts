@@ -1,22 +1,32 @@
-import type { FlushOps, IotlbGather, LpaePageTable, StageOneRegisters } from '@iommukit/io-pgtable';
+import { minPageSize } from '@iommukit/bits';
+import {
+  type FlushOps,
+  HAD_TABLES,
+  type IotlbGather,
+  type LpaePageTable,
+  type PhysRun,
+  type RangeGather,
+  type StageOneRegisters,
+  type StageTwoRegisters,
+} from '@iommukit/io-pgtable';
 import type { DomainOps, IommuDevice, IommuDomain } from '@iommukit/iommu-core';
-import { ERRNO } from '@iommukit/platform';
 import type { StageOneConfig } from './context-descriptor.lanes.ts';
+import type { Endpoint, TaggedDomain } from './domain-invalidation.ts';
+import { InvalidationArray } from './invalidation-array.ts';
+import type { InvalidRange } from './range-invalidation.ts';
+import type { SmmuDevice } from './smmu-device.ts';
+import type { StageTwoConfig } from './stream-table-entry.lanes.ts';
 
 /** What a paging domain asks of its driver. */
 export interface DomainHost {
-  attachStageOne(device: IommuDevice, domain: PagingDomainOps): number;
-  invalidateAsid(asid: number): void;
-  invalidateRange(domain: PagingDomainOps, range: DomainRange): void;
-  releaseAsid(asid: number): void;
-}
-
-/** A range of a domain to invalidate; bytes. */
-export interface DomainRange {
-  readonly iova: number;
-  readonly size: number;
-  readonly granule: number;
-  readonly leaf: boolean;
+  attachPaging(device: IommuDevice, domain: PagingDomainOps): number;
+  attachPasid(device: IommuDevice, pasid: number, domain: PagingDomainOps): number;
+  /** Invalidates everything of the domain. */
+  invalidateAll(domain: PagingDomainOps): void;
+  /** Invalidates ranges of the domain with one SYNC for all of them, and one for endpoints: 0 or -ETIMEDOUT. */
+  invalidateRanges(domain: PagingDomainOps, ranges: readonly InvalidRange[]): number;
+  /** Takes the tag of the domain back. */
+  releaseTag(domain: PagingDomainOps): void;
 }
 
 /**
@@ -31,141 +41,190 @@ export type GatherPages = (
   count: number,
 ) => void;
 
+/** The page table of a domain, by its stage. */
+export type StageTable =
+  | { readonly stage: 1; readonly table: LpaePageTable<StageOneRegisters> }
+  | {
+      readonly stage: 2;
+      readonly table: LpaePageTable<StageTwoRegisters>;
+      /** Leaves say write-back whatever a guest's stage 1 says. */
+      readonly forcedWriteBack: boolean;
+      /** Guests' stage 1 stands on it. */
+      readonly nestParent: boolean;
+    };
+
+/** One device with one of its address spaces in a domain. */
+export interface DomainUser {
+  readonly device: SmmuDevice;
+  readonly ssid: number;
+}
+
 /**
- * A stage-1 domain of the driver: one page table, one ASID. The map and unmap paths are one line each, straight into the table.
+ * A paging domain of the driver: one page table, one ASID or VMID. The map and unmap paths are one line each, straight into the table.
  */
-export class PagingDomainOps implements DomainOps {
-  readonly asid: number;
+export class PagingDomainOps implements DomainOps, TaggedDomain {
+  /** The ASID of stage 1, the VMID of stage 2; 0 before a kernel that allocates at attach has done so. */
+  id: number;
   /** Bytes that the last `mapPages` mapped. */
   mapped = 0;
-  readonly table: LpaePageTable<StageOneRegisters>;
+  readonly stages: StageTable;
+  /** Who is attached, in order. */
+  readonly users: Set<DomainUser> = new Set<DomainUser>();
+  /** Whom an invalidation reaches, for kernels that keep this. */
+  invs: InvalidationArray = new InvalidationArray();
+  /** The smallest page of the domain, bytes: the granule of range invalidations. */
+  readonly minPage: number;
+  /** The context descriptor that devices share, for kernels where it is the domain's; -1 before the first attach. */
+  sharedCd = -1;
   readonly #host: DomainHost;
 
   constructor(parts: {
-    readonly asid: number;
-    readonly table: LpaePageTable<StageOneRegisters>;
+    readonly id: number;
+    readonly stages: StageTable;
     readonly host: DomainHost;
   }) {
-    this.asid = parts.asid;
-    this.table = parts.table;
+    this.id = parts.id;
+    this.stages = parts.stages;
+    this.minPage = minPageSize(parts.stages.table.pgsizeBitmap);
     this.#host = parts.host;
   }
 
-  /** The smallest page of the domain, bytes: the granule of range invalidations. */
-  get minPage(): number {
-    return this.table.granule;
+  get stage(): 1 | 2 {
+    return this.stages.stage;
   }
 
-  /** Stage 1 as the context descriptor wants it. */
-  get stageOne(): StageOneConfig {
-    const { tcr, ttbr, mair } = this.table.registers;
+  get table(): LpaePageTable<StageOneRegisters> | LpaePageTable<StageTwoRegisters> {
+    return this.stages.table;
+  }
+
+  /** Guests' stage 1 stands on this stage 2. */
+  get nestParent(): boolean {
+    return this.stages.stage === 2 && this.stages.nestParent;
+  }
+
+  /** Stage 1 as a context descriptor wants it, or null. */
+  get stageOne(): StageOneConfig | null {
+    const { stages } = this;
+    if (stages.stage !== 1) return null;
+    const { tcr, ttbr, mair } = stages.table.registers;
     return { ...tcr, ttbr, mair };
   }
 
+  /** Stage 2 as an STE wants it, or null. */
+  get stageTwo(): StageTwoConfig | null {
+    const { stages } = this;
+    if (stages.stage !== 2) return null;
+    const { vtcr, vttbr } = stages.table.registers;
+    return { vtcr, vttbr, vmid: this.id, forcedWriteBack: stages.forcedWriteBack };
+  }
+
+  /** The endpoints that an invalidation may have to reach. */
+  *endpoints(): Iterable<Endpoint> {
+    for (const { device, ssid } of this.users)
+      yield { streamIds: device.streamIds, ssid, ats: device.atsEnabled };
+  }
+
   attachDev(device: IommuDevice, _old: IommuDomain | null): number {
-    return this.#host.attachStageOne(device, this);
+    return this.#host.attachPaging(device, this);
+  }
+
+  setDevPasid(device: IommuDevice, pasid: number, _old: IommuDomain | null): number {
+    return this.#host.attachPasid(device, pasid, this);
   }
 
   mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
-    const errno = this.table.mapPages(iova, paddr, pgsize, pgcount, prot);
-    this.mapped = this.table.mapped;
+    const { table } = this.stages;
+    const errno = table.mapPages(iova, paddr, pgsize, pgcount, prot);
+    this.mapped = table.mapped;
     return errno;
   }
 
   unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather): number {
-    return this.table.unmapPages(iova, pgsize, pgcount, gather);
+    return this.stages.table.unmapPages(iova, pgsize, pgcount, gather);
   }
 
   iovaToPhys(iova: number): number {
-    return this.table.iovaToPhys(iova);
+    return this.stages.table.iovaToPhys(iova);
   }
 
   flushIotlbAll(): void {
-    this.#host.invalidateAsid(this.asid);
+    this.#host.invalidateAll(this);
   }
 
   iotlbSync(gather: IotlbGather): void {
     // Nothing was gathered by page: a walk invalidation has already done the work.
     if (gather.pgsize === 0) return;
-    this.#host.invalidateRange(this, {
-      iova: gather.start,
-      size: gather.end - gather.start,
-      granule: gather.pgsize,
-      leaf: true,
+    const { start, end, pgsize } = gather;
+    const range = { iova: start, size: end - start, granule: pgsize, leaf: true };
+    this.#host.invalidateRanges(this, [range]);
+  }
+
+  /** Invalidates table entries as well as leaves, at once. */
+  flushWalk(iova: number, size: number, granule: number): void {
+    this.#host.invalidateRanges(this, [{ iova, size, granule, leaf: false }]);
+  }
+
+  mapRange(iova: number, runs: readonly PhysRun[], prot: number): number {
+    return this.stages.table.mapRange(iova, runs, prot);
+  }
+
+  get failedAt(): number {
+    return this.stages.table.failedAt;
+  }
+
+  unmapRange(
+    iova: number,
+    size: number,
+    pending: RangeGather,
+    options?: { readonly reuseTables?: boolean },
+  ): number {
+    return this.stages.table.unmapRange(iova, size, pending, options);
+  }
+
+  flushRanges(pending: RangeGather): number {
+    const ranges: InvalidRange[] = [];
+    pending.forEach((start, end, leafSize) => {
+      const leaf = leafSize !== HAD_TABLES;
+      const granule = leaf ? leafSize : this.minPage;
+      ranges.push({ iova: start, size: end - start, granule, leaf });
     });
+    return this.#host.invalidateRanges(this, ranges);
+  }
+
+  releaseTable(table: number): void {
+    this.stages.table.releaseTable(table);
   }
 
   free(): void {
-    this.table.free();
-    this.#host.releaseAsid(this.asid);
+    this.stages.table.free();
+    this.#host.releaseTag(this);
   }
 }
 
 /** The flush operations of one domain, made before its table exists. */
 export class DomainFlushOps implements FlushOps {
   readonly #gatherPages: GatherPages;
-  #target: {
-    readonly ops: PagingDomainOps;
-    readonly domain: IommuDomain;
-    readonly host: DomainHost;
-  } | null = null;
+  #target: { readonly ops: PagingDomainOps; readonly domain: IommuDomain } | null = null;
 
   constructor(gatherPages: GatherPages) {
     this.#gatherPages = gatherPages;
   }
 
   /** Names the domain that the operations act on. */
-  bind(ops: PagingDomainOps, domain: IommuDomain, host: DomainHost): void {
-    this.#target = { ops, domain, host };
+  bind(ops: PagingDomainOps, domain: IommuDomain): void {
+    this.#target = { ops, domain };
   }
 
   tlbFlushAll(): void {
-    const target = this.#target;
-    if (target !== null) target.host.invalidateAsid(target.ops.asid);
+    this.#target?.ops.flushIotlbAll();
   }
 
   tlbFlushWalk(iova: number, size: number, granule: number): void {
-    const target = this.#target;
-    if (target !== null)
-      target.host.invalidateRange(target.ops, { iova, size, granule, leaf: false });
+    this.#target?.ops.flushWalk(iova, size, granule);
   }
 
   tlbAddPage(gather: IotlbGather, iova: number, granule: number, count: number): void {
     const target = this.#target;
     if (target !== null) this.#gatherPages(target.domain, gather, iova, granule, count);
   }
-}
-
-/** Operations of a domain that does not translate: every stream of the device gets one fixed STE. */
-export class FixedDomainOps implements DomainOps {
-  readonly mapped = 0;
-  readonly #attach: (device: IommuDevice) => number;
-  readonly #identity: boolean;
-
-  constructor(kind: 'identity' | 'blocked', attach: (device: IommuDevice) => number) {
-    this.#identity = kind === 'identity';
-    this.#attach = attach;
-  }
-
-  attachDev(device: IommuDevice, _old: IommuDomain | null): number {
-    return this.#attach(device);
-  }
-
-  mapPages(): number {
-    return -ERRNO.ENODEV;
-  }
-
-  unmapPages(): number {
-    return 0;
-  }
-
-  iovaToPhys(iova: number): number {
-    return this.#identity ? iova : 0;
-  }
-
-  flushIotlbAll(): void {}
-
-  iotlbSync(): void {}
-
-  free(): void {}
 }

@@ -1,6 +1,8 @@
+import { CD_BYTES } from '@iommukit/arm-arch';
 import { IommuError } from '@iommukit/bits';
 import {
   arm64LpaeS1,
+  arm64LpaeS2,
   createPageTable,
   IOMMU_MMIO,
   IOMMU_NOEXEC,
@@ -8,10 +10,12 @@ import {
   type IoPgtableProfile,
 } from '@iommukit/io-pgtable';
 import {
+  type DeviceFault,
   type DomainType,
   type IommuDevice,
   IommuDomain,
   type IommuOps,
+  type PageResponse,
   type ReservedRegion,
 } from '@iommukit/iommu-core';
 import {
@@ -22,33 +26,51 @@ import {
   type Platform,
   TraceChannel,
 } from '@iommukit/platform';
+import { invalidateArrayRanges, invalidateWholeArray } from './array-invalidation.ts';
 import type { CoherentMemory } from './coherent-memory.ts';
-import { CommandBatch } from './command-batch.ts';
 import { CommandQueue } from './command-queue.ts';
-import { cdUsedBits, stageOneCd } from './context-descriptor.lanes.ts';
+import { CommandStream, type QueueQuirks } from './command-stream.ts';
 import { resetDevice } from './device-reset.ts';
+import {
+  type DomainUnit,
+  invalidateDomain,
+  invalidateDomainRanges,
+} from './domain-invalidation.ts';
 import type { DriverEvent } from './driver-event.ts';
 import type { LogSink } from './driver-log.ts';
 import type { DriverProfile } from './driver-profile.ts';
-import { writeEntry } from './entry-writer.lanes.ts';
 import { EventQueue } from './event-queue.ts';
 import type { EventRecord } from './event-record.ts';
+import { FixedDomainOps } from './fixed-domain.ts';
 import { type HardwareFeatures, probeHardware } from './hardware-features.ts';
 import { IdSpace } from './id-space.ts';
+import { type GuestSte, guestEntry } from './nested-entry.lanes.ts';
+import { resumeResponse } from './page-request.ts';
 import {
   DomainFlushOps,
   type DomainHost,
-  type DomainRange,
-  FixedDomainOps,
   type GatherPages,
   PagingDomainOps,
 } from './paging-domain.ts';
 import { allocQueue, type QueueMemory } from './queue-memory.ts';
-import { addRange } from './range-invalidation.ts';
-import { clear, StreamTable } from './stream-table.ts';
-import { abortSte, bypassSte, cdTableSte, steUsedBits } from './stream-table-entry.lanes.ts';
+import type { InvalidRange } from './range-invalidation.ts';
+import {
+  type AtsControl,
+  type AttachTarget,
+  type DeviceTraits,
+  SmmuDevice,
+  type SmmuSite,
+} from './smmu-device.ts';
+import { handleEvent } from './stalled-event.ts';
+import { StreamTable } from './stream-table.ts';
 
-const CD_BYTES = 64;
+/** Codes of answers to page requests (`enum iommu_page_response_code`). */
+const PAGE_RESPONSE: Readonly<Record<PageResponse, number>> = {
+  success: 0,
+  invalid: 1,
+  failure: 2,
+};
+const MOST_ASID_BITS = 16;
 /** The window that Linux reserves for doorbell mappings (`MSI_IOVA_BASE`, `MSI_IOVA_LENGTH`). */
 const MSI_START = 0x800_0000;
 const MSI_END = 0x810_0000;
@@ -73,28 +95,36 @@ export interface SmmuDriverParts {
   readonly gatherPages: GatherPages;
   readonly log?: LogSink;
   /**
-   * True when somebody answered the event, which is then not printed. Absent: every event is printed. It runs inside the event
-   * thread, perhaps while a command list waits for room: it must not map, unmap or attach.
+   * True when somebody answered the event, which is then not printed. It runs inside the event thread, perhaps while a command list
+   * waits for room: it must not map, unmap or attach.
    */
   readonly onEvent?: (record: EventRecord) => boolean;
-}
-
-/** The driver's own state of a device (`struct arm_smmu_master`). */
-interface Master {
-  readonly device: IommuDevice;
-  /** The SMMU in front of the device. */
-  readonly driver: SmmuV3Driver;
-  /** As the firmware lists them; bridged functions may have duplicates. */
-  readonly streamIds: readonly number[];
-  readonly distinct: readonly number[];
-  /** Physical address of its CD table, or -1 before the first stage-1 attach. */
-  cdtab: number;
+  /** Takes the fault of a stalled transaction (core's fault routing): 0, or a negative errno. Absent: stalls are printed like others. */
+  readonly reportFault?: (device: IommuDevice, fault: DeviceFault) => number;
+  /** What a device and its firmware can do; absent: neither ATS nor stalls. */
+  readonly traitsOf?: (device: IommuDevice) => DeviceTraits;
+  /** Switches ATS in endpoints. */
+  readonly ats?: AtsControl;
+  /** What errata of this SMMU demand. */
+  readonly quirks?: DriverQuirks;
+  /** Place of this SMMU among several; sorts invalidation arrays. */
+  readonly order?: number;
+  /** ASIDs, when several SMMUs share them as in Linux: `new IdSpace(1, 0xffff)`. */
+  readonly asids?: IdSpace;
 }
 
 /**
- * The SMMUv3 driver of Linux over registers and memory: probe and reset, stream table, context descriptors, invalidation, events.
- * Stage 1 with one CD for each device. An SMMU with stage 2 alone is refused with a code; ATS, PRI, stalls, substreams, MSIs and the
- * EL2 regime (E2H) stay unused where the hardware has them.
+ * What errata of an SMMU demand; absent is false.
+ * @example const quirks: DriverQuirks = { skipPrefetch: true };
+ */
+export interface DriverQuirks extends QueueQuirks {
+  /** CMD_PREFETCH_CONFIG is left out (`ARM_SMMU_OPT_SKIP_PREFETCH`). */
+  readonly skipPrefetch?: boolean;
+}
+
+/**
+ * The SMMUv3 driver of Linux over registers and memory: probe and reset, stream table, context descriptors, stage 1, stage 2 and nested
+ * domains, PASIDs, invalidation, events. PRI and MSIs stay unused where the hardware has them.
  * @example const driver = SmmuV3Driver.probe(parts); if (typeof driver !== 'number') core.probeDevice(device, driver);
  */
 export class SmmuV3Driver implements IommuOps, DomainHost {
@@ -103,10 +133,13 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
   readonly cmdq: CommandQueue;
   readonly evtq: EventQueue;
   readonly strtab: StreamTable;
+  readonly blockedDomain: IommuDomain;
   readonly #parts: SmmuDriverParts;
   readonly #asids: IdSpace;
-  readonly #masters = new Map<number, Master>();
-  readonly #batch = new CommandBatch();
+  readonly #vmids: IdSpace;
+  readonly #devices = new Map<number, SmmuDevice>();
+  readonly #site: SmmuSite;
+  readonly #domainUnit: DomainUnit;
 
   /** Probes the hardware and brings it up: a driver, or the negative errno with which the kernel's probe fails. */
   static probe(parts: SmmuDriverParts): SmmuV3Driver | number {
@@ -121,10 +154,6 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     const log: LogSink = parts.log ?? (() => {});
     const features = probeHardware(parts.registers, parts.profile, log);
     if (typeof features === 'number') return features;
-    if (!features.stage1)
-      throw new UnmodelledFeature('UNMODELLED_STAGE2', {
-        feature: 'an SMMU that has only stage 2',
-      });
     const { memory, coherent } = parts;
     const cmdq = allocQueue(coherent, log, { name: 'cmdq', lg2: features.cmdqLg2, entryBytes: 16 });
     if (cmdq === null) return -ERRNO.ENOMEM;
@@ -139,6 +168,7 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
       log,
       sidBits: features.sidBits,
       twoLevel: features.twoLevelStreamTable,
+      profile: parts.profile,
     });
     if (typeof strtab === 'number') {
       coherent.free(evtq.base, evtq.bytes);
@@ -161,7 +191,8 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     this.#parts = parts;
     this.features = features;
     this.trace = new TraceChannel<DriverEvent>();
-    this.#asids = new IdSpace(1, 2 ** features.asidBits - 1);
+    this.#asids = parts.asids ?? new IdSpace(1, 2 ** MOST_ASID_BITS - 1);
+    this.#vmids = new IdSpace(1, 2 ** features.vmidBits - 1);
     this.strtab = memory.strtab;
     const log: LogSink = parts.log ?? (() => {});
     const shared = {
@@ -172,12 +203,37 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
       log,
     };
     this.cmdq = new CommandQueue({ ...shared, base: memory.cmdq.base, lg2: memory.cmdq.lg2 });
+    const quirks = parts.quirks ?? {};
+    const stream = new CommandStream(this.cmdq, {
+      forceSync: quirks.forceSync === true,
+      repeat: quirks.repeat === true && parts.profile.repeatErratum === 'known',
+    });
+    this.#site = {
+      memory: parts.memory,
+      coherent: parts.coherent,
+      stream,
+      profile: parts.profile,
+      skipPrefetch: quirks.skipPrefetch === true,
+      strtab: this.strtab,
+      features,
+      unit: {
+        order: parts.order ?? 0,
+        ranges: features.rangeInvalidation,
+        e2h: false,
+        rules: parts.profile,
+        stream,
+      },
+      ...(parts.ats === undefined ? {} : { ats: parts.ats }),
+    };
+    this.#domainUnit = { ...this.#site.unit, ats: features.ats };
+    this.blockedDomain = this.#fixedDomain('blocked');
     this.evtq = new EventQueue({
       ...shared,
       profile: parts.profile,
       base: memory.evtq.base,
       lg2: memory.evtq.lg2,
-      handle: parts.onEvent ?? (() => false),
+      handle: (record) => this.#handle(record),
+      clientOf: (streamId) => this.deviceOfStream(streamId)?.name ?? null,
     });
   }
 
@@ -185,57 +241,180 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     return { cacheCoherency: this.features.coherent, deferredFlush: true, noexec: true };
   }
 
+  /** PASIDs that the SMMU takes, PASID 0 included; the kernels whose descriptors are the domain's give out none. */
+  get maxPasids(): number {
+    return this.#parts.profile.cdOwner === 'device' ? 2 ** this.features.ssidBits : 1;
+  }
+
   /** Brings the SMMU from any state to translating with empty caches (`arm_smmu_device_reset`): 0 or -ETIMEDOUT. */
   reset(): number {
     const { registers, platform, log = () => {} } = this.#parts;
     const { strtab, cmdq, evtq, features } = this;
-    return resetDevice({ registers, platform, log, strtab, cmdq, evtq, hyp: features.hyp });
+    const { hyp, ats } = features;
+    return resetDevice({ registers, platform, log, strtab, cmdq, evtq, hyp, ats });
   }
 
   probeDevice(device: IommuDevice): number {
     const { ids } = device.info;
     const { log, profile } = this.#parts;
     const streamIds = profile.streamOrder === 'ascending' ? ids.toSorted((a, b) => a - b) : ids;
-    const distinct = [...new Set(streamIds)];
-    for (const id of distinct) {
+    for (const id of new Set(streamIds)) {
       const errno = this.strtab.ensure(id);
       if (errno < 0) return errno;
-      const other = this.#masters.get(id);
+      const other = this.#devices.get(id);
       if (other === undefined) continue;
-      log?.({ level: 'warn', text: `stream ${id} already in tree from dev ${other.device.name}` });
-      return -ERRNO.EINVAL;
+      const { name } = other.device;
+      if (profile.sharedStream === 'in-tree') {
+        log?.({ level: 'warn', text: `stream ${id} already in tree from dev ${name}` });
+        return -ERRNO.EINVAL;
+      }
+      const what = `Aliasing StreamID 0x${id.toString(16)} (from ${name})`;
+      log?.({ level: 'warn', text: `${what} unsupported, expect DMA to be broken` });
+      return -ERRNO.ENODEV;
     }
-    const master: Master = { device, driver: this, streamIds, distinct, cdtab: -1 };
-    for (const id of distinct) this.#masters.set(id, master);
-    device.priv = master;
+    const traits = this.#parts.traitsOf?.(device) ?? {};
+    const known = new SmmuDevice({ device, streamIds, site: this.#site, traits });
+    for (const id of known.distinct) this.#devices.set(id, known);
+    device.priv = known;
     return 0;
   }
 
   releaseDevice(device: IommuDevice): void {
-    const master = this.#masterOf(device);
-    this.#attachFixed(device, 'blocked');
-    for (const id of master.distinct) this.#masters.delete(id);
-    if (master.cdtab >= 0) this.#parts.coherent.free(master.cdtab, CD_BYTES);
+    const known = deviceOf(device);
+    known.release();
+    for (const id of known.distinct) this.#devices.delete(id);
     device.priv = null;
   }
 
   /** The device that sends a stream id, or undefined. */
   deviceOfStream(streamId: number): IommuDevice | undefined {
-    return this.#masters.get(streamId)?.device;
+    return this.#devices.get(streamId)?.device;
   }
 
   domainAlloc(type: DomainType, _device: IommuDevice): IommuDomain | number {
-    const { features } = this;
-    if (type === 'identity' || type === 'blocked') {
-      return new IommuDomain({
-        type,
-        ops: new FixedDomainOps(type, (device) => this.#attachFixed(device, type)),
-        pgsizeBitmap: 0,
-        apertureStart: 0,
-        apertureEnd: 2 ** 64,
-      });
+    if (type === 'identity' || type === 'blocked') return this.#fixedDomain(type);
+    if (type === 'sva') return -ERRNO.EOPNOTSUPP;
+    return this.features.stage1 ? this.#stageOneDomain(type) : this.#stageTwoDomain(type, false);
+  }
+
+  /**
+   * A stage-2 domain under which guests have their own stage 1 (`IOMMU_HWPT_ALLOC_NEST_PARENT`): -EOPNOTSUPP where the SMMU has not both
+   * stages or the kernel does not nest.
+   */
+  allocNestParent(): IommuDomain | number {
+    if (!this.features.nesting || !this.#nests) return -ERRNO.EOPNOTSUPP;
+    return this.#stageTwoDomain('unmanaged', true);
+  }
+
+  /**
+   * A guest's stream over its parent (`arm_vsmmu_alloc_domain_nested`): -EIO for an entry that a guest may not have, -EINVAL for a parent
+   * that is none. Map and unmap the parent; the guest owns its stage 1.
+   */
+  allocNested(parent: IommuDomain, ste: GuestSte): IommuDomain | number {
+    const { ops } = parent;
+    if (!(ops instanceof PagingDomainOps) || !ops.nestParent) return -ERRNO.EINVAL;
+    const guest = guestEntry(ste);
+    if (typeof guest === 'number') return guest;
+    return fixed(
+      'unmanaged',
+      new FixedDomainOps({
+        kind: 'nested',
+        attach: (device) => this.#attach(device, { kind: 'nested', domain: ops, guest }),
+      }),
+    );
+  }
+
+  getResvRegions(_device: IommuDevice): readonly ReservedRegion[] {
+    const prot = IOMMU_WRITE + IOMMU_NOEXEC + IOMMU_MMIO;
+    return [{ type: 'msi-software', start: MSI_START, end: MSI_END, prot }];
+  }
+
+  /** Lets a stalled transaction go on or fail (`arm_smmu_page_response`): CMD_RESUME without SYNC. */
+  pageResponse(device: IommuDevice, fault: DeviceFault, response: PageResponse): void {
+    const known = deviceOf(device);
+    const { stream } = this.#site;
+    stream.begin();
+    const code = resumeResponse(PAGE_RESPONSE[response]);
+    stream.room().resume(known.streamIds[0] ?? 0, fault.grpid, code);
+    stream.send();
+  }
+
+  attachPaging(device: IommuDevice, domain: PagingDomainOps): number {
+    if (domain.id === 0 && domain.stage === 1) {
+      const asid = this.#allocAsid();
+      if (asid < 0) return -ERRNO.EBUSY;
+      domain.id = asid;
     }
-    const { memory, frames, pgtableProfile, gatherPages } = this.#parts;
+    return this.#attach(device, { kind: 'paging', domain });
+  }
+
+  attachPasid(device: IommuDevice, pasid: number, domain: PagingDomainOps): number {
+    const known = deviceOf(device);
+    return known.site === this.#site ? known.attachPasid(pasid, domain) : -ERRNO.EINVAL;
+  }
+
+  invalidateAll(domain: PagingDomainOps): void {
+    if (this.#parts.profile.invalidation === 'array') {
+      invalidateWholeArray(domain.invs);
+      return;
+    }
+    // A kernel that gives tags at attach has nothing to invalidate before.
+    if (domain.id === 0) return;
+    if (this.trace.on) this.trace.emit({ name: 'tlb_inv_context', asid: domain.id });
+    invalidateDomain(this.#domainUnit, domain, domain.endpoints());
+  }
+
+  invalidateRanges(domain: PagingDomainOps, ranges: readonly InvalidRange[]): number {
+    return this.#parts.profile.invalidation === 'array'
+      ? invalidateArrayRanges(domain.invs, ranges)
+      : invalidateDomainRanges(this.#domainUnit, domain, ranges, domain.endpoints());
+  }
+
+  releaseTag(domain: PagingDomainOps): void {
+    if (domain.id !== 0) (domain.stage === 1 ? this.#asids : this.#vmids).free(domain.id);
+    if (domain.sharedCd >= 0) this.#parts.coherent.free(domain.sharedCd, CD_BYTES);
+  }
+
+  get #nests(): boolean {
+    return this.#parts.profile.steFields === 'mev-s2fwb';
+  }
+
+  #handle(record: EventRecord): boolean {
+    const { onEvent, reportFault, profile } = this.#parts;
+    if (onEvent?.(record) === true) return true;
+    if (reportFault === undefined) return false;
+    const parties = {
+      deviceOf: (streamId: number) => this.deviceOfStream(streamId),
+      report: reportFault,
+    };
+    return handleEvent(record, parties, profile) === 0;
+  }
+
+  #attach(device: IommuDevice, target: AttachTarget): number {
+    const known = deviceOf(device);
+    return known.site === this.#site ? known.attach(target) : -ERRNO.EINVAL;
+  }
+
+  #allocAsid(): number {
+    return this.#asids.alloc(2 ** this.features.asidBits - 1);
+  }
+
+  #fixedDomain(kind: 'identity' | 'blocked'): IommuDomain {
+    const blocks = kind === 'blocked';
+    return fixed(
+      kind,
+      new FixedDomainOps({
+        kind,
+        // Fixed domains are one for all SMMUs: the device knows its own.
+        attach: (device) => deviceOf(device).attach({ kind }),
+        ...(blocks ? { blockPasid: (device, pasid) => deviceOf(device).detachPasid(pasid) } : {}),
+      }),
+    );
+  }
+
+  #stageOneDomain(type: DomainType): IommuDomain | number {
+    const { features } = this;
+    const { memory, frames, pgtableProfile, gatherPages, profile } = this.#parts;
     const flush = new DomainFlushOps(gatherPages);
     const table = createPageTable(arm64LpaeS1, {
       pgsizeBitmap: features.pgsizeBitmap,
@@ -249,129 +428,74 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     });
     // Whatever the table refused: Linux sees a null pointer.
     if (typeof table === 'number') return -ERRNO.ENOMEM;
-    const asid = this.#asids.alloc();
-    if (asid < 0) {
+    const id = profile.asidAlloc === 'at-alloc' ? this.#allocAsid() : 0;
+    if (id < 0) {
       table.free();
       return -ERRNO.EBUSY;
     }
-    const ops = new PagingDomainOps({ asid, table, host: this });
+    const ops = new PagingDomainOps({ id, stages: { stage: 1, table }, host: this });
+    return this.#pagingDomain(type, ops, flush, features.ias);
+  }
+
+  #stageTwoDomain(type: DomainType, nestParent: boolean): IommuDomain | number {
+    const { features } = this;
+    const { memory, frames, pgtableProfile, gatherPages } = this.#parts;
+    const flush = new DomainFlushOps(gatherPages);
+    const forcedWriteBack = nestParent && features.forcedWriteBack;
+    const table = createPageTable(arm64LpaeS2, {
+      pgsizeBitmap: features.pgsizeBitmap,
+      ias: features.oas,
+      oas: features.oas,
+      coherentWalk: features.coherent,
+      memory,
+      frames,
+      flush,
+      profile: pgtableProfile,
+      ...(forcedWriteBack ? { quirks: { s2fwb: true } } : {}),
+    });
+    if (typeof table === 'number') return -ERRNO.ENOMEM;
+    const id = this.#vmids.alloc();
+    if (id < 0) {
+      table.free();
+      return -ERRNO.ENOSPC;
+    }
+    const stages = { stage: 2, table, forcedWriteBack, nestParent } as const;
+    const ops = new PagingDomainOps({ id, stages, host: this });
+    return this.#pagingDomain(type, ops, flush, features.oas);
+  }
+
+  #pagingDomain(
+    type: DomainType,
+    ops: PagingDomainOps,
+    flush: DomainFlushOps,
+    bits: number,
+  ): IommuDomain {
     const domain = new IommuDomain({
       type,
       ops,
-      pgsizeBitmap: table.pgsizeBitmap,
+      pgsizeBitmap: ops.table.pgsizeBitmap,
       apertureStart: 0,
-      apertureEnd: 2 ** features.ias,
+      apertureEnd: 2 ** bits,
     });
-    flush.bind(ops, domain, this);
+    flush.bind(ops, domain);
     return domain;
-  }
-
-  getResvRegions(_device: IommuDevice): readonly ReservedRegion[] {
-    const prot = IOMMU_WRITE + IOMMU_NOEXEC + IOMMU_MMIO;
-    return [{ type: 'msi-software', start: MSI_START, end: MSI_END, prot }];
-  }
-
-  attachStageOne(device: IommuDevice, domain: PagingDomainOps): number {
-    const master = this.#masterOf(device);
-    if (master.driver !== this) return -ERRNO.EINVAL;
-    const { coherent, memory } = this.#parts;
-    if (master.cdtab < 0) {
-      const cdtab = coherent.alloc(CD_BYTES);
-      if (cdtab < 0) return -ERRNO.ENOMEM;
-      clear(memory, cdtab, CD_BYTES);
-      master.cdtab = cdtab;
-    }
-    // CD first: the STE makes it reachable.
-    this.#writeCd(master, stageOneCd(domain.stageOne, domain.asid, { stall: false }));
-    const ste = cdTableSte(master.cdtab, { s1Stalld: this.features.stalls });
-    this.#installSte(master, ste);
-    return 0;
-  }
-
-  invalidateAsid(asid: number): void {
-    if (this.trace.on) this.trace.emit({ name: 'tlb_inv_context', asid });
-    const batch = this.#batch;
-    batch.reset();
-    batch.tlbiNhAsid(asid);
-    this.cmdq.issueSync(batch);
-  }
-
-  invalidateRange(domain: PagingDomainOps, range: DomainRange): void {
-    if (range.size === 0) return;
-    const batch = this.#batch;
-    batch.reset();
-    const scope = {
-      asid: domain.asid,
-      minPage: domain.minPage,
-      rangeInvalidation: this.features.rangeInvalidation,
-    };
-    addRange(batch, this.cmdq, scope, range);
-    this.cmdq.issueSync(batch);
-  }
-
-  releaseAsid(asid: number): void {
-    this.#asids.free(asid);
-  }
-
-  #masterOf(device: IommuDevice): Master {
-    const master = device.priv as Master | null;
-    if (master === null) throw new DeviceNotProbed({ device: device.name });
-    return master;
-  }
-
-  #attachFixed(device: IommuDevice, kind: 'identity' | 'blocked'): number {
-    const master = this.#masterOf(device);
-    const { driver } = master;
-    const ste = kind === 'blocked' ? abortSte() : bypassSte(driver.features.attrTypesOverride);
-    driver.#installSte(master, ste);
-    // Nothing reaches the CD any more: clear it for the next attach.
-    if (master.cdtab >= 0) driver.#writeCd(master, new Uint32Array(ste.length));
-    return 0;
-  }
-
-  #writeCd(master: Master, cd: Uint32Array): void {
-    const { memory } = this.#parts;
-    const batch = this.#batch;
-    const sync = (): void => {
-      batch.reset();
-      for (const id of master.streamIds) {
-        if (batch.isFull) {
-          this.cmdq.issue(batch);
-          batch.reset();
-        }
-        batch.cfgiCd(id, 0);
-      }
-      this.cmdq.issueSync(batch);
-    };
-    writeEntry({ memory, pa: master.cdtab, usedBits: cdUsedBits, sync }, cd);
-  }
-
-  #installSte(master: Master, ste: Uint32Array): void {
-    const { memory } = this.#parts;
-    const batch = this.#batch;
-    for (const id of master.distinct) {
-      const sync = (): void => {
-        batch.reset();
-        batch.cfgiSte(id);
-        this.cmdq.issueSync(batch);
-      };
-      writeEntry({ memory, pa: this.strtab.entry(id), usedBits: steUsedBits, sync }, ste);
-      batch.reset();
-      batch.prefetchConfig(id);
-      this.cmdq.issue(batch);
-    }
   }
 }
 
-/**
- * Hardware or a request that this driver does not model; the code names it (`UNMODELLED_STAGE2`).
- * @example try { SmmuV3Driver.probe(parts); } catch (e) { (e as UnmodelledFeature).code; }
- */
-export class UnmodelledFeature extends IommuError<{ feature: string }> {
-  override readonly name = 'UnmodelledFeature';
-  constructor(code: string, operands: { feature: string }) {
-    super(code, operands, `${operands.feature} is not modelled`, 'Use an SMMU with stage 1');
-  }
+function fixed(type: DomainType, ops: FixedDomainOps): IommuDomain {
+  return new IommuDomain({
+    type,
+    ops,
+    pgsizeBitmap: 0,
+    apertureStart: 0,
+    apertureEnd: 2 ** 64,
+  });
+}
+
+function deviceOf(device: IommuDevice): SmmuDevice {
+  const known = device.priv;
+  if (!(known instanceof SmmuDevice)) throw new DeviceNotProbed({ device: device.name });
+  return known;
 }
 
 /**

@@ -1,17 +1,15 @@
-import { L1STD, STE } from '@iommukit/arm-arch';
+import { STE } from '@iommukit/arm-arch';
 import { hiOf, loOf } from '@iommukit/bits';
 import { ERRNO, type MemoryView } from '@iommukit/platform';
 import type { CoherentMemory } from './coherent-memory.ts';
 import type { LogSink } from './driver-log.ts';
+import type { DriverProfile } from './driver-profile.ts';
 import { abortSte } from './stream-table-entry.lanes.ts';
+import { STRTAB_SPLIT as SPLIT, streamTableDescriptor } from './table-descriptor.ts';
 
 const STE_BYTES = 64;
 const L1STD_BYTES = 8;
-/** log2 of the STEs of one second-level table (`STRTAB_SPLIT`). */
-const SPLIT = 8;
 const MAX_L1_ENTRIES = 2 ** 17;
-/** A span of n describes 2^(n-1) STEs (IHI 0070 5.1). */
-const SPAN = SPLIT + 1;
 
 /** The values of STRTAB_BASE and STRTAB_BASE_CFG that describe a table. */
 export interface StreamTableRegisters {
@@ -29,6 +27,7 @@ export interface StreamTableParts {
   readonly log: LogSink;
   readonly sidBits: number;
   readonly twoLevel: boolean;
+  readonly profile: Pick<DriverProfile, 'shareability'>;
 }
 
 /** The stream table in memory: linear, or two levels whose second-level tables appear when a device needs them. */
@@ -38,6 +37,7 @@ export class StreamTable {
   readonly #source: CoherentMemory;
   readonly #log: LogSink;
   readonly #sidBits: number;
+  readonly #abort: Uint32Array;
   readonly #secondLevel = new Map<number, number>();
 
   /** Allocates and initialises a table for 2^sidBits streams, or returns -ENOMEM. */
@@ -74,6 +74,7 @@ export class StreamTable {
     this.#source = options.source;
     this.#log = options.log;
     this.#sidBits = options.sidBits;
+    this.#abort = abortSte(options.profile);
     this.registers = registers;
   }
 
@@ -93,7 +94,7 @@ export class StreamTable {
     this.#fillAbort(table, 2 ** SPLIT);
     this.#secondLevel.set(index, table);
     // The entries stand before the descriptor that makes them reachable.
-    const descriptor = L1STD.encode({ Span: SPAN, L2Ptr: table });
+    const descriptor = streamTableDescriptor(table);
     const pa = base + index * L1STD_BYTES;
     this.#memory.store64(pa, descriptor[0] ?? 0, descriptor[1] ?? 0);
     this.#memory.clean(pa, L1STD_BYTES);
@@ -110,7 +111,7 @@ export class StreamTable {
 
   #fillAbort(pa: number, count: number): void {
     const memory = this.#memory;
-    const abort = abortSte();
+    const abort = this.#abort;
     for (let i = 0; i < count; i++)
       for (let q = 0; q < STE.info.dwords; q++)
         memory.store64(

@@ -2,7 +2,7 @@ import { IOMMU_READ } from '@iommukit/io-pgtable';
 import type { IommuDevice } from '@iommukit/iommu-core';
 import { ERRNO, FrameAllocator } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
-import { DeviceNotProbed, type SmmuV3Driver } from '../src/index.ts';
+import { DeviceNotProbed, DRIVER_PROFILES, type SmmuV3Driver } from '../src/index.ts';
 import {
   capturedIds,
   capturedLists,
@@ -99,6 +99,25 @@ describe('attach of the capture', () => {
     expect(driver.deviceOfStream(0x310)).toBeUndefined();
     expect(driver.deviceOfStream(0x300)?.name).toBe('0000:03:01.0');
   });
+});
+
+test('7.2: an attach issues the lists of its capture, streams ascending, and no TLBI', () => {
+  const rig = new Rig({ profile: DRIVER_PROFILES['7.2'] });
+  const driver = rig.up();
+  const dev = probed(driver, '0000:03:01.0', [0x308, 0x300]);
+  expect(attach(driver, dev)).toBe(0);
+  const list = (n: number, sync: number, q0: string, q1: number): string =>
+    `n=${n} sync=${sync} c0d0=${q0} c0d1=0x${q1}`;
+  expect(rig.listLines()).toEqual([
+    list(2, 1, '0x30000000005', 1),
+    list(2, 1, '0x30000000005', 1),
+    list(1, 1, '0x30000000003', 1),
+    list(1, 1, '0x30000000003', 1),
+    list(1, 0, '0x30000000001', 0),
+    list(1, 1, '0x30800000003', 1),
+    list(1, 1, '0x30800000003', 1),
+    list(1, 0, '0x30800000001', 0),
+  ]);
 });
 
 describe('streams', () => {

@@ -3,7 +3,18 @@ import { observeView, PhysicalMemory } from '@iommukit/platform';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { cdUsedBits } from '../src/context-descriptor.lanes.ts';
-import { abortSte, bypassSte, cdTableSte, stageOneCd, writeEntry } from '../src/index.ts';
+import {
+  abortSte,
+  bypassSte,
+  cdTableSte,
+  guestEntry,
+  nestedSte,
+  stageOneCd,
+  stageTwoSte,
+  steUpdateSafe,
+  steUsedBitsMerged,
+  writeEntry,
+} from '../src/index.ts';
 import { steUsedBits } from '../src/stream-table-entry.lanes.ts';
 
 const PA = 0x1000;
@@ -14,6 +25,7 @@ function update(
   from: Uint32Array,
   to: Uint32Array,
   usedBits: UsedBits,
+  updateSafe?: typeof steUpdateSafe,
 ): { syncs: number; states: Uint32Array[]; reported: number; syncedLast: boolean } {
   const memory = new PhysicalMemory([{ base: PA, size: 0x1000 }]);
   const read = (): Uint32Array => {
@@ -39,7 +51,8 @@ function update(
     syncs++;
     dirty = false;
   };
-  const reported = writeEntry({ memory: view, pa: PA, usedBits, sync }, to);
+  const safely = updateSafe === undefined ? {} : { updateSafe };
+  const reported = writeEntry({ memory: view, pa: PA, usedBits, ...safely, sync }, to);
   expect(read()).toEqual(to);
   return { syncs, states, reported, syncedLast: !dirty };
 }
@@ -54,8 +67,12 @@ const paddr = fc.integer({ min: 0, max: 2 ** 20 }).map((n) => n * 4096);
 const ste = fc.oneof(
   fc.constant(new Uint32Array(16)),
   fc.constant(abortSte()),
-  fc.boolean().map(bypassSte),
-  fc.tuple(paddr, fc.boolean()).map(([pa, s1Stalld]) => cdTableSte(pa, { s1Stalld })),
+  fc.boolean().map((attrTypesOverride) => bypassSte({ attrTypesOverride })),
+  fc
+    .tuple(paddr, fc.boolean(), fc.constantFrom(0 as const, 1 as const, 2 as const))
+    .map(([pa, stalls, s1dss]) =>
+      cdTableSte({ base: pa, format: 0, cdMax: 0, s1dss }, { stalls, attrTypesOverride: true }, {}),
+    ),
 );
 const cd = fc.oneof(
   fc.constant(new Uint32Array(16)),
@@ -131,15 +148,88 @@ test.each(layouts)(
   },
 );
 
-const table = (pa: number): Uint32Array => cdTableSte(pa, { s1Stalld: false });
+// 7.x: every kind of entry, with the bits that may change under the hardware's eyes.
+const smmu = { stalls: true, attrTypesOverride: true };
+const traits = fc.record({ ats: fc.boolean(), stall: fc.boolean() });
+const parent = fc.record({
+  vmid: fc.integer({ min: 1, max: 0xffff }),
+  vttbr: paddr,
+  vtcr: fc.constantFrom(
+    { ps: 5, tg: 0, sh: 3, orgn: 1, irgn: 1, sl: 2, tsz: 16 },
+    { ps: 2, tg: 1, sh: 3, orgn: 1, irgn: 1, sl: 1, tsz: 24 },
+  ),
+  forcedWriteBack: fc.boolean(),
+});
+const guestWords = fc
+  .record({ pa: paddr, s1dss: fc.constantFrom(0, 1, 2), stalld: fc.boolean(), ats: fc.boolean() })
+  .map(({ pa, s1dss, stalld, ats }) => {
+    const entry = cdTableSte(
+      { base: pa, format: 0, cdMax: 0, s1dss: s1dss as 0 | 1 | 2 },
+      { stalls: stalld },
+      { ats },
+    );
+    const guest = guestEntry([
+      { lo: entry[0] as number, hi: entry[1] as number },
+      { lo: entry[2] as number, hi: entry[3] as number },
+    ]);
+    if (typeof guest === 'number') throw new Error('refused');
+    return guest;
+  });
+const anySte = fc.oneof(
+  fc.constant(new Uint32Array(16)),
+  fc.constant(abortSte()),
+  fc.constantFrom(bypassSte({}), bypassSte(smmu)),
+  fc
+    .tuple(paddr, fc.constantFrom(0 as const, 1 as const, 2 as const), traits)
+    .map(([base, s1dss, device]) =>
+      cdTableSte({ base, format: 2, cdMax: 16, s1dss }, smmu, device),
+    ),
+  fc.tuple(parent, traits).map(([stage, device]) => stageTwoSte(stage, smmu, device)),
+  fc
+    .tuple(guestWords, parent, traits)
+    .map(([guest, stage, device]) => nestedSte(guest, stage, smmu, device)),
+);
+
+test('STE of 7.x: old, new or invalid at every store, but for the bits that may change', () => {
+  fc.assert(
+    fc.property(anySte, anySte, (from, to) => {
+      const safe = new Uint32Array(16);
+      steUpdateSafe(from, to, safe);
+      const used = (entry: Uint32Array, into: Uint32Array): void => {
+        steUsedBitsMerged(entry, into);
+        for (let i = 0; i < 16; i++) into[i] = (into[i] as number) & ~(safe[i] as number);
+      };
+      const { states, syncs } = update(from, to, steUsedBitsMerged, steUpdateSafe);
+      expect(syncs).toBeLessThanOrEqual(3);
+      const same = (state: Uint32Array, entry: Uint32Array): boolean =>
+        sameWhereUsed(state, entry, used);
+      for (const state of states)
+        expect(STE.get.V(state) === 0 || same(state, from) || same(state, to)).toBe(true);
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+const table = (base: number): Uint32Array =>
+  cdTableSte({ base, format: 0, cdMax: 0, s1dss: 2 }, {}, {});
 test.each([
   ['nothing changes', abortSte(), abortSte(), 0],
   ['zero to abort', new Uint32Array(16), abortSte(), 1],
-  ['abort to bypass without override', abortSte(), bypassSte(false), 1],
-  ['abort to bypass with override: SHCFG first', abortSte(), bypassSte(true), 2],
+  ['abort to bypass without override', abortSte(), bypassSte({}), 1],
+  [
+    'abort to bypass with override: SHCFG first',
+    abortSte(),
+    bypassSte({ attrTypesOverride: true }),
+    2,
+  ],
   ['abort to stage 1: fields first, then Config', abortSte(), table(0x4000), 2],
   ['stage 1 to abort: Config first, then the rest', table(0x4000), abortSte(), 2],
-  ['bypass with override to stage 1: both words are in use', bypassSte(true), table(0x4000), 3],
+  [
+    'bypass with override to stage 1: both words are in use',
+    bypassSte({ attrTypesOverride: true }),
+    table(0x4000),
+    3,
+  ],
   ['another CD table', table(0x4000), table(0x5000), 1],
 ] as const)('syncs: %s', (_name, from, to, want) => {
   expect(update(from, to, steUsedBits).syncs).toBe(want);

@@ -1,7 +1,7 @@
 import { IOMMU_READ, IOMMU_WRITE, IotlbGather } from '@iommukit/io-pgtable';
 import { describe, expect, test } from 'vitest';
-import type { SmmuV3Driver } from '../src/index.ts';
-import type { DomainRange, PagingDomainOps } from '../src/paging-domain.ts';
+import type { InvalidRange, SmmuV3Driver } from '../src/index.ts';
+import type { PagingDomainOps } from '../src/paging-domain.ts';
 import { idsWith } from './fake-smmu.lanes.ts';
 import { domainOf, probed, Rig } from './rig.ts';
 
@@ -25,7 +25,7 @@ function ranges(rig: Rig): [number, number, string][] {
 
 const page = { granule: 0x1000, leaf: true };
 // TG = 1 (bit 10), TTL = 3 (bits 9:8), Leaf (bit 0): low digits 701.
-const rows: readonly [string, DomainRange, [number, number, string][]][] = [
+const rows: readonly [string, InvalidRange, [number, number, string][]][] = [
   ['1 page', { iova: 0xffff_f000, size: 0x1000, ...page }, [[1, 0, '0xfffff701']]],
   ['4 pages', { iova: 0xfffd_8000, size: 0x4000, ...page }, [[1, 2, '0xfffd8701']]],
   [
@@ -70,7 +70,7 @@ const rows: readonly [string, DomainRange, [number, number, string][]][] = [
 
 test.each(rows)('with range invalidation: %s', (_name, range, want) => {
   const { rig, driver, ops } = made();
-  driver.invalidateRange(ops, range);
+  driver.invalidateRanges(ops, [range]);
   expect(ranges(rig)).toEqual(want);
   expect(rig.lists.map(({ n, sync }) => [n, sync])).toEqual([[want.length, 1]]);
 });
@@ -78,10 +78,10 @@ test.each(rows)('with range invalidation: %s', (_name, range, want) => {
 test('the words of the captures: 4 pages, and 960 pages in two page sizes', () => {
   const { rig, driver, ops } = made();
   const walk = { iova: 0xff80_0000, size: 0x20_0000, granule: 0x1000, leaf: false };
-  driver.invalidateRange(ops, { iova: 0xfffd_8000, size: 0x4000, ...page });
-  driver.invalidateRange(ops, walk);
-  driver.invalidateRange(ops, { ...walk, granule: 0x20_0000, leaf: true });
-  driver.invalidateRange(ops, { iova: 0xffa0_0000, size: 448 * 0x1000, ...page });
+  driver.invalidateRanges(ops, [{ iova: 0xfffd_8000, size: 0x4000, ...page }]);
+  driver.invalidateRanges(ops, [walk]);
+  driver.invalidateRanges(ops, [{ ...walk, granule: 0x20_0000, leaf: true }]);
+  driver.invalidateRanges(ops, [{ iova: 0xffa0_0000, size: 448 * 0x1000, ...page }]);
   expect(rig.listLines()).toEqual([
     'n=1 sync=1 c0d0=0x1000000200012 c0d1=0xfffd8701',
     'n=1 sync=1 c0d0=0x1000000900012 c0d1=0xff800400',
@@ -93,7 +93,7 @@ test('the words of the captures: 4 pages, and 960 pages in two page sizes', () =
 describe('without range invalidation', () => {
   test('one command for each granule', () => {
     const { rig, driver, ops } = made(0);
-    driver.invalidateRange(ops, { iova: 0x1000, size: 0x3000, ...page });
+    driver.invalidateRanges(ops, [{ iova: 0x1000, size: 0x3000, ...page }]);
     expect(rig.smmu.commands).toEqual([
       [0x1_0000_0000_0012n, 0x1001n],
       [0x1_0000_0000_0012n, 0x2001n],
@@ -122,7 +122,7 @@ describe('without range invalidation', () => {
     ],
   ])('%i pages: a full list goes without SYNC', (pages, want) => {
     const { rig, driver, ops } = made(0);
-    driver.invalidateRange(ops, { iova: 0x10_0000, size: pages * 0x1000, ...page });
+    driver.invalidateRanges(ops, [{ iova: 0x10_0000, size: pages * 0x1000, ...page }]);
     expect(rig.lists.map(({ n, sync }) => [n, sync])).toEqual(want);
     expect(rig.smmu.commands).toHaveLength(pages + 1);
   });
@@ -132,16 +132,16 @@ test.each([0, 1])(
   'a range up to the end of the space: the end overflows, a bare SYNC (RIL %i)',
   (ril) => {
     const { rig, driver, ops } = made(ril);
-    driver.invalidateRange(ops, { iova: 2 ** 64 - 0x1000, size: 0x1000, ...page });
+    driver.invalidateRanges(ops, [{ iova: 2 ** 64 - 0x1000, size: 0x1000, ...page }]);
     expect(rig.smmu.commands).toEqual([[0xfc02046n, 0n]]);
-    driver.invalidateRange(ops, { iova: 2 ** 64 - 0x2000, size: 0x1000, ...page });
+    driver.invalidateRanges(ops, [{ iova: 2 ** 64 - 0x2000, size: 0x1000, ...page }]);
     expect(ranges(rig)).toHaveLength(1);
   },
 );
 
 test('nothing to invalidate: nothing issued', () => {
   const { rig, driver, ops } = made();
-  driver.invalidateRange(ops, { iova: 0x1000, size: 0, ...page });
+  driver.invalidateRanges(ops, [{ iova: 0x1000, size: 0, ...page }]);
   ops.iotlbSync(new IotlbGather());
   expect(rig.lists).toEqual([]);
 });
@@ -168,6 +168,6 @@ test('unmap of a whole table invalidates the walk at once', () => {
 test('the last SYNC is in the ring before the unmapped pages can be used again', () => {
   const { rig, driver, ops } = made();
   rig.smmu.consumes = 'run';
-  driver.invalidateRange(ops, { iova: 0x1000, size: 0x1000, ...page });
+  driver.invalidateRanges(ops, [{ iova: 0x1000, size: 0x1000, ...page }]);
   expect(rig.smmu.commands.at(-1)).toEqual([0xfc02046n, 0n]);
 });

@@ -1,7 +1,7 @@
 import { REGISTER_OFFSET } from '@iommukit/arm-arch';
 import { ERRNO, FrameAllocator } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
-import { type SmmuV3Driver, UnmodelledFeature } from '../src/index.ts';
+import { DRIVER_PROFILES, SmmuV3Driver } from '../src/index.ts';
 import { capturedIds, capturedMemory, capturedWrites, kernelLines } from './capture.ts';
 import { idsWith } from './fake-smmu.lanes.ts';
 import { device, Rig } from './rig.ts';
@@ -88,9 +88,9 @@ describe('hardware that Linux refuses', () => {
     expect(rig.create()).toBe(-ERRNO.ENXIO);
   });
 
-  test('stage 2 alone is not modelled', () => {
-    const rig = new Rig({ ids: idsWith({ idr0: { S1P: 0 } }) });
-    expect(() => rig.create()).toThrow(UnmodelledFeature);
+  test('stage 2 alone is enough', () => {
+    const rig = new Rig({ ids: idsWith({ idr0: { S1P: 0, S2P: 1 } }) });
+    expect(rig.create()).toBeInstanceOf(SmmuV3Driver);
   });
 });
 
@@ -262,4 +262,24 @@ describe('reset', () => {
     expect(driver.reset()).toBe(0);
     expect([driver.cmdq.issued, driver.cmdq.syncs, driver.cmdq.prod]).toEqual([4, 2, 4]);
   });
+});
+
+test('7.2: the probe line of the capture, and of a stream that another device has', () => {
+  const rig = new Rig({ profile: DRIVER_PROFILES['7.2'] });
+  const driver = rig.create() as SmmuV3Driver;
+  expect(rig.log[0]).toEqual({ level: 'info', text: 'oas 44-bit (features 0x01088705)' });
+  rig.log.length = 0;
+  expect(driver.probeDevice(device('0000:03:01.0', [0x308, 0x300]))).toBe(0);
+  expect(driver.probeDevice(device('0000:03:02.0', [0x310, 0x300]))).toBe(-ERRNO.ENODEV);
+  const text = 'Aliasing StreamID 0x300 (from 0000:03:01.0) unsupported, expect DMA to be broken';
+  expect(rig.log).toEqual([{ level: 'warn', text }]);
+});
+
+test('an SMMU with ATS checks translated transactions, before it is enabled', () => {
+  const rig = new Rig({ ids: idsWith({ idr0: { ATS: 1 } }) });
+  const driver = rig.create() as SmmuV3Driver;
+  rig.forget();
+  expect(driver.reset()).toBe(0);
+  const cr0 = rig.smmu.writes.filter(([offset]) => offset === REGISTER_OFFSET.CR0);
+  expect(cr0.map(([, value]) => value)).toEqual([0n, 0x8n, 0xcn, 0x1cn, 0x1dn]);
 });

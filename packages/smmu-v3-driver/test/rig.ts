@@ -8,6 +8,7 @@ import {
   type DriverProfile,
   type EventRecord,
   type LogLine,
+  type SmmuDriverParts,
   SmmuV3Driver,
 } from '../src/index.ts';
 import { FakeSmmu, type IdWords, QEMU_IDS } from './fake-smmu.lanes.ts';
@@ -23,6 +24,7 @@ export interface RigOptions {
   readonly profile?: Partial<DriverProfile>;
   readonly onEvent?: (record: EventRecord) => boolean;
   readonly view?: (memory: MemoryView) => MemoryView;
+  readonly parts?: Partial<SmmuDriverParts>;
 }
 
 /** A fake SMMU, memory, and what a driver is probed with. */
@@ -45,7 +47,7 @@ export class Rig {
   }
 
   create(): SmmuV3Driver | number {
-    const { coherent = this.coherentPool, profile, onEvent, view } = this.#options;
+    const { coherent = this.coherentPool, profile, onEvent, view, parts } = this.#options;
     const driver = SmmuV3Driver.create({
       registers: this.smmu,
       memory: view?.(this.memory) ?? this.memory,
@@ -60,6 +62,7 @@ export class Rig {
       },
       log: (line) => this.log.push(line),
       ...(onEvent === undefined ? {} : { onEvent }),
+      ...parts,
     });
     if (typeof driver !== 'number')
       driver.trace.listen((event) => {

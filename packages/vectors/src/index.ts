@@ -3,11 +3,16 @@
  * @example const kind: VectorKind = 'iova';
  */
 export type VectorKind =
+  | 'evt-print'
   | 'generic-pt'
   | 'generic-pt-cfg-matrix'
   | 'io-pgtable'
   | 'io-pgtable-cfg-matrix'
-  | 'iova';
+  | 'iommu-core'
+  | 'iova'
+  | 'smmu-cmd'
+  | 'smmu-entry'
+  | 'smmu-inv';
 
 /**
  * One file of this package. `path` is relative to the package's folder; `operations` counts the entries of the file's `ops` or
@@ -29,10 +34,17 @@ const file = (kind: VectorKind, name: string, operations: number): VectorFile =>
 });
 
 /**
- * Every file of vectors in this package, by path, all recorded from Linux 7.3-rc7. Files are read from the installed folder; nothing is loaded here.
+ * Every file of vectors in this package, by path, recorded from Linux 7.3-rc7, those with `_612` in the name from 6.12.107. Files are read from the installed folder; nothing is loaded here.
  * @example VECTOR_FILES.filter(({ kind }) => kind === 'iova').length // 10
  */
 export const VECTOR_FILES: readonly VectorFile[] = [
+  file('iommu-core', 'core_gather_resv', 207),
+  file('iommu-core', 'core_map', 307),
+  file('iommu-core', 'core_map_sg', 155),
+  file('iommu-core', 'core_pgsize', 320),
+  file('iommu-core', 'core_unmap', 290),
+  file('evt-print', 'evt_print', 263),
+  file('evt-print', 'evt_print_612', 171),
   file('generic-pt', 'gpt_amdv1_48_nogaps_sme', 702),
   file('generic-pt', 'gpt_amdv1_64', 902),
   file('generic-pt', 'gpt_amdv1_mock', 354),
@@ -78,4 +90,13 @@ export const VECTOR_FILES: readonly VectorFile[] = [
   file('io-pgtable', 'pt_s2_64k_52', 352),
   file('io-pgtable', 'pt_v7s_32', 502),
   file('io-pgtable', 'pt_v7s_mtk_34', 352),
+  file('smmu-cmd', 'smmu_cmd', 280),
+  file('smmu-cmd', 'smmu_cmd_612', 148),
+  file('smmu-entry', 'smmu_entry_build', 319),
+  file('smmu-entry', 'smmu_entry_write', 773),
+  file('smmu-entry', 'smmu_entry_write_612', 36),
+  file('smmu-inv', 'smmu_inv_612', 343),
+  file('smmu-inv', 'smmu_inv_array', 383),
+  file('smmu-inv', 'smmu_inv_hand', 314),
+  file('smmu-inv', 'smmu_inv_random', 400),
 ];

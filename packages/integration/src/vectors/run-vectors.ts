@@ -2,11 +2,13 @@ import { IommuError } from '@iommukit/bits';
 import { runGenericPtMatrix } from './generic-pt-cfg-vectors.ts';
 import { runGenericPt } from './generic-pt-vectors.lanes.ts';
 import { runIoPgtable, runIoPgtableMatrix } from './io-pgtable-vectors.lanes.ts';
+import { runIommuCore } from './iommu-core-vectors.ts';
 import { runIova } from './iova-vectors.ts';
 import type { ProgramFindings } from './qemu-program-findings.ts';
 import { holdsPrograms } from './qemu-program-text.ts';
 import { runPrograms } from './qemu-programs.ts';
 import { isQtestFile, type QtestFindings, runQtest } from './qtest-files.ts';
+import { recordedDriver, SMMU_RUNNERS } from './smmu-vector-kinds.ts';
 import { VECTOR_SHAPES } from './vector-kinds.ts';
 import { type VectorMismatch, VectorTally } from './vector-tally.ts';
 import { parseVectors, type VectorText } from './vector-text.ts';
@@ -41,6 +43,8 @@ const RUNNERS: Readonly<Record<string, Runner<void>>> = {
   'generic-pt': runGenericPt,
   'generic-pt-cfg-matrix': runGenericPtMatrix,
   iova: runIova,
+  'iommu-core': runIommuCore,
+  ...SMMU_RUNNERS,
 };
 
 /** Version of the format of files; one without a version is of this one. */
@@ -60,8 +64,18 @@ function checkHeader(file: JsonRow, at: string): void {
   if (typeof kind !== 'string' || !Object.hasOwn(RUNNERS, kind))
     throw new VectorError(`${at}: kind`, `one of ${Object.keys(RUNNERS).join(', ')}`, kind);
   if (version !== VERSION) throw new VectorError(`${at}: version`, String(VERSION), version);
-  if (kernel !== undefined && (typeof kernel !== 'string' || !KERNEL.test(kernel)))
+  if (Object.hasOwn(SMMU_RUNNERS, kind)) checkDriverKernel(file, at);
+  else if (kernel !== undefined && (typeof kernel !== 'string' || !KERNEL.test(kernel)))
     throw new VectorError(`${at}: kernel`, 'none or 7.3', kernel);
+}
+
+function checkDriverKernel(file: JsonRow, at: string): void {
+  try {
+    recordedDriver(file);
+  } catch (error) {
+    if (!(error instanceof VectorError)) throw error;
+    throw new VectorError(`${at}: kernel`, error.operands.expected, error.operands.got);
+  }
 }
 
 /** Holds the file against the shape of its kind; an error names the line of the operation. */
