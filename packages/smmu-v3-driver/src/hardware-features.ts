@@ -20,6 +20,8 @@ export interface HardwareFeatures {
   readonly hyp: boolean;
   readonly priq: boolean;
   readonly ats: boolean;
+  /** CMD_SYNC can write to memory when it is done. */
+  readonly msi: boolean;
   /** CD tables may have two levels. */
   readonly twoLevelCdTable: boolean;
   /** Stage 1 of guests over stage 2. */
@@ -96,6 +98,7 @@ export function probeHardware(
     hyp: IDR0.get.Hyp(idr0) === 1,
     priq: IDR0.get.PRI(idr0) === 1,
     ats: IDR0.get.ATS(idr0) === 1,
+    msi: IDR0.get.MSI(idr0) === 1,
     twoLevelCdTable: IDR0.get.CD2L(idr0) === 1,
     nesting: stage1 && stage2,
     forcedWriteBack: IDR3.get.FWB(idr3) === 1,
@@ -120,7 +123,7 @@ export function probeHardware(
     [4, features.priq],
     [5, features.ats],
     [6, IDR0.get.SEV(idr0) === 1],
-    [7, IDR0.get.MSI(idr0) === 1],
+    [7, features.msi],
     [8, features.coherent],
     [9, stage1],
     [10, stage2],

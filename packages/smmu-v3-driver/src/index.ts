@@ -12,7 +12,12 @@ export {
   type PriResponse,
   type TlbiAddress,
 } from './command-batch.ts';
-export { CommandQueue, CommandQueueStuck } from './command-queue.ts';
+export {
+  CommandQueue,
+  type CommandQueueParts,
+  CommandQueueStuck,
+  type SyncSignal,
+} from './command-queue.ts';
 export { buildCommand, type CommandRecord } from './command-record.ts';
 export { type CommandIssuer, CommandStream, type QueueQuirks } from './command-stream.ts';
 export {
@@ -80,6 +85,11 @@ export {
   unexpectedPageRequest,
 } from './page-request.ts';
 export type { GatherPages } from './paging-domain.ts';
+export {
+  type QueueWords,
+  queueWordsBytes,
+  SharedQueueWords,
+} from './queue-words.lanes.ts';
 export type { InvalidRange } from './range-invalidation.ts';
 export type { AtsControl, DeviceTraits } from './smmu-device.ts';
 export {

@@ -53,6 +53,7 @@ import {
   PagingDomainOps,
 } from './paging-domain.ts';
 import { allocQueue, type QueueMemory } from './queue-memory.ts';
+import type { QueueWords } from './queue-words.lanes.ts';
 import type { InvalidRange } from './range-invalidation.ts';
 import {
   type AtsControl,
@@ -107,6 +108,8 @@ export interface SmmuDriverParts {
   readonly ats?: AtsControl;
   /** What errata of this SMMU demand. */
   readonly quirks?: DriverQuirks;
+  /** What producers in several workers share of the command queue; each worker has a driver over the same memory and registers. */
+  readonly queueWords?: QueueWords;
   /** Place of this SMMU among several; sorts invalidation arrays. */
   readonly order?: number;
   /** ASIDs, when several SMMUs share them as in Linux: `new IdSpace(1, 0xffff)`. */
@@ -120,6 +123,8 @@ export interface SmmuDriverParts {
 export interface DriverQuirks extends QueueQuirks {
   /** CMD_PREFETCH_CONFIG is left out (`ARM_SMMU_OPT_SKIP_PREFETCH`). */
   readonly skipPrefetch?: boolean;
+  /** SYNCs are waited for by CONS even where the SMMU could write an MSI (`disable_msipolling`). */
+  readonly disableMsiPolling?: boolean;
 }
 
 /**
@@ -202,8 +207,16 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
       trace: this.trace,
       log,
     };
-    this.cmdq = new CommandQueue({ ...shared, base: memory.cmdq.base, lg2: memory.cmdq.lg2 });
     const quirks = parts.quirks ?? {};
+    // Linux polls the SYNC itself where the SMMU writes MSIs that the CPU sees in its cache.
+    const polls = features.msi && features.coherent && quirks.disableMsiPolling !== true;
+    this.cmdq = new CommandQueue({
+      ...shared,
+      base: memory.cmdq.base,
+      lg2: memory.cmdq.lg2,
+      signal: polls ? 'msi' : 'sev',
+      ...(parts.queueWords === undefined ? {} : { words: parts.queueWords }),
+    });
     const stream = new CommandStream(this.cmdq, {
       forceSync: quirks.forceSync === true,
       repeat: quirks.repeat === true && parts.profile.repeatErratum === 'known',
