@@ -66,6 +66,9 @@ export function renderWalk(image: DumpImage, walk: AccessWalk): string {
     ...walk.steps.flatMap(stepText),
     `result: ${resultText(walk.result)}`,
     `decided by: ${walk.section}`,
+    ...(walk.because === undefined
+      ? []
+      : [`because: ${walk.because.says} [${walk.because.section}]`]),
     ...(walk.unaccounted.length > 0
       ? [`NOT OK: the model also read ${walk.unaccounted.map(hex64).join(' ')}`]
       : []),

@@ -62,7 +62,63 @@ function firstText({ file, first }: VectorReport): string[] {
   ];
 }
 
-/** The result as a table, one file a row, and the first mismatch of each file below it. */
+/** What running recorded programs found beside mismatches: where QEMU deviates, where it used kept copies, and what its file does not flag. */
+function findingsText({ file, programs, qtest }: VectorReport): string[] {
+  const lines: string[] = [];
+  if (programs !== undefined) {
+    const { stale, kept } = programs;
+    lines.push(
+      `${file}: ${grouped(programs.programs)} programs on ${programs.preset}, ${grouped(programs.accesses)} accesses, ${grouped(programs.commands)} commands, ${grouped(programs.reads.compared)} reads`,
+      `  stale accesses of QEMU: ${grouped(stale.recorded)} (${grouped(stale.fromMemory)} from memory, ${grouped(stale.fromCopy)} from the copy, ${grouped(stale.refilled)} from a later copy, ${grouped(stale.deviating)} deviating too)`,
+      `  with everything kept: ${grouped(kept.equal)} accesses equal, ${grouped(kept.reported)} reported as stale uses`,
+      ...deviationsText(programs.deviations),
+    );
+    for (const [code, places] of Object.entries(programs.unflagged))
+      lines.push(`  not flagged in the file, ${code}: ${listed(places.map(placeText))}`);
+    if (programs.equalAllTheSame.length > 0)
+      lines.push(
+        `  flagged as deviating and equal all the same: ${listed(programs.equalAllTheSame.map((place) => `${placeText(place)} (${place.codes})`))}`,
+      );
+    for (const [code, count] of Object.entries(programs.unmodelled))
+      lines.push(`  not modelled, ${code}: ${grouped(count)} programs`);
+  }
+  if (qtest !== undefined) {
+    const { steps } = qtest;
+    lines.push(
+      `${file}: stage ${qtest.stage}, ${grouped(steps.registers)} register reads, ${grouped(steps.events)} events, ${grouped(steps.checks)} checks, ${grouped(steps.probes)} probes`,
+      ...deviationsText(qtest.deviations),
+    );
+  }
+  return lines;
+}
+
+type Deviations = NonNullable<VectorReport['programs']>['deviations'];
+
+function deviationsText(deviations: Deviations): string[] {
+  const codes = Object.entries(deviations).sort(([a], [b]) =>
+    a.localeCompare(b, 'en', { numeric: true }),
+  );
+  if (codes.length === 0) return [];
+  const text = codes.map(
+    ([code, { count, equal }]) =>
+      `${code} ${grouped(count)}${equal > 0 ? ` (${grouped(equal)} equal)` : ''}`,
+  );
+  return [`  steps that deviate, by code: ${text.join(', ')}`];
+}
+
+const PLACES = 5;
+
+function placeText({ program, step }: { readonly program: string; readonly step: number }): string {
+  return `${program} step ${String(step)}`;
+}
+
+function listed(items: readonly string[]): string {
+  const rest = items.length - PLACES;
+  const more = rest > 0 ? ` and ${grouped(rest)} more (--json prints all)` : '';
+  return `${items.slice(0, PLACES).join(', ')}${more}`;
+}
+
+/** The result as a table, one file a row; below it what programs found, and the first mismatch of each file. */
 export function renderVectors(result: VectorsResult): string {
   const table = new Table({
     head: ['file', 'kind', 'origin', 'operations', 'compared', 'mismatches'],
@@ -82,6 +138,7 @@ export function renderVectors(result: VectorsResult): string {
   ];
   return [
     ...(files > 0 ? [table.toString()] : []),
+    ...result.files.flatMap(findingsText),
     ...result.files.flatMap(firstText),
     `${result.ok ? 'ok' : 'NOT OK'}: ${counts.join(', ')}`,
     '',

@@ -54,6 +54,10 @@ describe('walk', () => {
       access: { streamId: 0x30, address: '0x1000', rw: 'read' },
       result: { outcome: 'fault', event: { event: 'F_TRANSLATION', address: '0x1000' } },
       section: 'IHI 0070 7.3.13',
+      because: {
+        section: 'DDI 0487 D8.3',
+        says: 'the stage 1 level 0 descriptor is invalid: bit 0 is 0',
+      },
     });
     const text = await run('walk', FAULT, '48', '4096');
     expect(text.code).toBe(1);
@@ -61,6 +65,7 @@ describe('walk', () => {
       /^1\. L1STD at 0x[0-9a-f]+: 256 STEs at 0x[0-9a-f]+ \[IHI 0070 5\.1\]$/m,
     );
     expect(text.out).toMatch(/^result: fault F_TRANSLATION streamId=0x30 address=0x1000 /m);
+    expect(text.out).toMatch(/^because: the stage 1 level 0 descriptor is invalid: bit 0 is 0 \[/m);
   });
 
   test('a captured translation', async () => {

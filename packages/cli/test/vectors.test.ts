@@ -3,14 +3,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+import type { VectorReport } from '@iommukit/integration';
 import { VECTOR_FILES } from '@iommukit/vectors';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runCommandLine } from '../src/index.ts';
+import { renderVectors, vectorsResult } from '../src/render-vectors.ts';
 
 const golden = fileURLToPath(
   new URL('../data/golden/', import.meta.resolve('@iommukit/vectors')),
 ).replace(/\/$/, '');
 const limits = join(golden, 'iova_limits.json');
+const qtest = join(golden, '..', 'qtest');
 
 let dir = '';
 beforeEach(() => {
@@ -274,4 +277,73 @@ describe('vectors write', () => {
       }
     },
   );
+
+  test('smmu: architecture vectors, packed or not', async () => {
+    const path = join(dir, 'smmu.json.gz');
+    expect(await run('write', 'smmu', '-o', path)).toEqual({ code: 0, out: '', err: '' });
+    const { code, out } = await run('check', path, '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(out)).toMatchObject({
+      ok: true,
+      summary: { files: 1, kernel: 0, mismatches: 0 },
+      files: [{ kind: 'smmu-architecture', origin: 'iommukit' }],
+    });
+  });
+});
+
+describe('what programs of QEMU found, as text', () => {
+  const report: VectorReport = {
+    file: 'q.ndjson.gz',
+    kind: 'qemu-program',
+    origin: 'qemu',
+    ok: true,
+    operations: 4000,
+    compared: 9000,
+    mismatches: 0,
+    programs: {
+      preset: 'qemu-11-s1',
+      programs: 1000,
+      accesses: 3900,
+      commands: 100,
+      reads: { compared: 50, partly: {}, excepted: {} },
+      deviations: { n12: { count: 3, equal: 0 }, n2: { count: 1500, equal: 1 } },
+      equalAllTheSame: [{ program: 's1-a-1', category: 'a', step: 2, codes: 'n2' }],
+      stale: { recorded: 12, fromMemory: 4, fromCopy: 5, refilled: 2, deviating: 1 },
+      unflagged: {
+        n26: [1, 2, 3, 4, 5, 6, 7].map((step) => ({ program: 's1-b-1', category: 'b', step })),
+      },
+      kept: { equal: 3800, reported: 100 },
+      unmodelled: { UNMODELLED_LPAE32: 2 },
+      mismatchesBy: {},
+      mismatches: [],
+    },
+  };
+
+  test('deviations by code, stale accesses, what is not flagged', () => {
+    const lines = renderVectors(vectorsResult([report], 0, [])).split('\n');
+    expect(
+      lines.slice(
+        lines.findIndex((line) => line.startsWith('q.ndjson.gz: ')),
+        -1,
+      ),
+    ).toEqual([
+      'q.ndjson.gz: 1,000 programs on qemu-11-s1, 3,900 accesses, 100 commands, 50 reads',
+      '  stale accesses of QEMU: 12 (4 from memory, 5 from the copy, 2 from a later copy, 1 deviating too)',
+      '  with everything kept: 3,800 accesses equal, 100 reported as stale uses',
+      '  steps that deviate, by code: n2 1,500 (1 equal), n12 3',
+      '  not flagged in the file, n26: s1-b-1 step 1, s1-b-1 step 2, s1-b-1 step 3, s1-b-1 step 4, s1-b-1 step 5 and 2 more (--json prints all)',
+      '  flagged as deviating and equal all the same: s1-a-1 step 2 (n2)',
+      '  not modelled, UNMODELLED_LPAE32: 2 programs',
+      'ok: 1 files, 4,000 operations, 9,000 values compared, 0 mismatches',
+    ]);
+  });
+
+  test('of a register-level run: what counted', async () => {
+    const { code, out } = await run('check', join(qtest, 'qemu11.1.3-stage-1.json'));
+    expect(code).toBe(0);
+    expect(out).toMatch(
+      /stage-1\.json: stage 1, \d+ register reads, \d+ events, \d+ checks, \d+ probes\n/,
+    );
+    expect(out).toMatch(/\n {2}steps that deviate, by code: .*q1 \d/);
+  });
 });

@@ -1,11 +1,6 @@
 import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import type { U64 } from '@iommukit/bits';
-import {
-  type DmaAccess,
-  type DmaResult,
-  type SmmuEvent,
-  SmmuV3Model,
-} from '@iommukit/smmu-v3-model';
+import { type DmaAccess, type DmaResult, SmmuV3Model } from '@iommukit/smmu-v3-model';
 import type { DumpImage } from './dump-image.ts';
 
 /** The model over a dump's memory and registers; without caches unless `keep`, and with registers replaced on request. */
@@ -38,11 +33,6 @@ export const PROBING: ReadonlyMap<number, number> = new Map([
 /** A word for what became of an access: `ok`, `bypass`, `abort`, or the event's name. */
 export function outcomeName(result: DmaResult): string {
   return 'event' in result ? result.event.event : result.outcome;
-}
-
-/** The event of a result, if it has one. */
-export function eventOf(result: DmaResult): SmmuEvent | undefined {
-  return 'event' in result ? result.event : undefined;
 }
 
 /** An access to a page or byte address. */

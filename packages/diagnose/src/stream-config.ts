@@ -57,11 +57,7 @@ export function hasStage1(mode: StreamMode): boolean {
 }
 
 /** Where the CD of a SubstreamID lies, through stage 2 where it is on. */
-export function placeOfCd(
-  image: DumpImage,
-  stream: StreamConfig,
-  ssid: number,
-): Found & { readonly l1at?: number } {
+export function placeOfCd(image: DumpImage, stream: StreamConfig, ssid: number): Found {
   const pointer = STE.get.S1ContextPtr(stream.words);
   const { cdSplit, cdMax } = stream;
   if (cdSplit === 0)
@@ -69,10 +65,10 @@ export function placeOfCd(
   const l1 = place(image, stream, pointer + Math.floor(ssid / 2 ** cdSplit) * L1CD_BYTES);
   if (l1.at === undefined) return l1;
   const words = loadWords(image.memory, l1.at, L1CD.lanes);
-  if (L1CD.get.V(words) === 0) return { at: undefined, why: 'invalid', l1at: l1.at };
+  if (L1CD.get.V(words) === 0) return { at: undefined, why: 'invalid' };
   const array = L1CD.get.L2Ptr(words);
   const base = array - (array % (2 ** cdSplit * CD_BYTES));
-  return { ...place(image, stream, base + (ssid % 2 ** cdSplit) * CD_BYTES), l1at: l1.at };
+  return place(image, stream, base + (ssid % 2 ** cdSplit) * CD_BYTES);
 }
 
 function place(image: DumpImage, stream: StreamConfig, address: number): Found {

@@ -4,14 +4,8 @@ import { holds, loadWords } from './field-view.ts';
 
 /** Where the STE of a stream lies, or why it has none. */
 export type StePlace =
-  | { readonly at: number; readonly l1at: number | undefined }
-  | {
-      readonly at: undefined;
-      readonly l1at: number | undefined;
-      readonly why: 'beyond-table' | 'span' | 'absent';
-      /** The address that the dump lacks. */
-      readonly lacking?: number;
-    };
+  | { readonly at: number }
+  | { readonly at: undefined; readonly why: 'beyond-table' | 'span' | 'absent' };
 
 /** Span as hardware takes it: more than 11 is reserved and acts as 0 (IHI 0070 5.1). */
 function spanOf(words: Uint32Array): number {
@@ -28,22 +22,20 @@ function arrayOf(words: Uint32Array, span: number): number {
 /** Finds the STE of a stream (IHI 0070 3.3.1, 5.1). */
 export function placeOfSte(image: DumpImage, streamId: number): StePlace {
   const { base, twoLevel, split, sids } = image.programming.streamTable;
-  if (streamId >= sids) return { at: undefined, l1at: undefined, why: 'beyond-table' };
-  if (!twoLevel) return found(image, base + streamId * STE_BYTES, undefined);
+  if (streamId >= sids) return { at: undefined, why: 'beyond-table' };
+  if (!twoLevel) return found(image, base + streamId * STE_BYTES);
   const l1at = base + Math.floor(streamId / 2 ** split) * L1STD_BYTES;
-  if (!image.memory.isBacked(l1at)) return { at: undefined, l1at, why: 'absent' };
+  if (!image.memory.isBacked(l1at)) return { at: undefined, why: 'absent' };
   const words = loadWords(image.memory, l1at, 2);
   const span = spanOf(words);
   const index = streamId % 2 ** split;
   if (span === 0 || span > split + 1 || index >= 2 ** (span - 1))
-    return { at: undefined, l1at, why: 'span' };
-  return found(image, arrayOf(words, span) + index * STE_BYTES, l1at);
+    return { at: undefined, why: 'span' };
+  return found(image, arrayOf(words, span) + index * STE_BYTES);
 }
 
-function found(image: DumpImage, at: number, l1at: number | undefined): StePlace {
-  return holds(image.memory, at, STE_BYTES)
-    ? { at, l1at }
-    : { at: undefined, l1at, why: 'absent', lacking: at };
+function found(image: DumpImage, at: number): StePlace {
+  return holds(image.memory, at, STE_BYTES) ? { at } : { at: undefined, why: 'absent' };
 }
 
 /** Every STE of the table that the dump holds, by StreamID. */

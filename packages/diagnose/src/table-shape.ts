@@ -4,17 +4,10 @@ import {
   GRANULE_16K,
   GRANULE_64K,
   type GranuleGeometry,
-  S1_BLOCK,
-  S1_LEAF,
-  S2_BLOCK,
-  S2_LEAF,
-  S2_TABLE,
   STE,
   s2StartLevel,
   startLevel,
-  VMSAV8_64_TABLE,
 } from '@iommukit/arm-arch';
-import type { AnyLayout } from './field-view.ts';
 
 /** How the tables of one stage, or of one half of stage 1, are shaped. */
 export interface TableShape {
@@ -132,11 +125,4 @@ export function outputOf(
     top = (Math.floor(hi / 2 ** 16) % 4) * 2 ** 48 + (Math.floor(lo / 2 ** 8) % 4) * 2 ** 50;
   else if (shape.wide === '64k') top = (Math.floor(lo / 2 ** 12) % 16) * 2 ** 48;
   return top + inPlace - (inPlace % size);
-}
-
-/** The layout of a descriptor of that kind; what is invalid reads as a leaf. */
-export function layoutOf(shape: TableShape, kind: DescriptorKind): AnyLayout {
-  if (kind === 'table') return shape.stage === 1 ? VMSAV8_64_TABLE : S2_TABLE;
-  if (kind === 'block') return shape.stage === 1 ? S1_BLOCK : S2_BLOCK;
-  return shape.stage === 1 ? S1_LEAF : S2_LEAF;
 }

@@ -92,13 +92,26 @@ describe('written tables', () => {
 
   const rows = [
     { name: 'bypass', ste: [0x9n, 0n], outcome: 'bypass', section: 'IHI 0070 5.2' },
-    { name: 'abort', ste: [0x1n, 0n], outcome: 'abort', section: 'IHI 0070 5.2' },
-    { name: 'V=0', ste: [0n, 0n], outcome: 'fault', section: 'IHI 0070 7.3.5' },
+    {
+      name: 'abort',
+      ste: [0x1n, 0n],
+      outcome: 'abort',
+      section: 'IHI 0070 5.2',
+      because: { section: 'IHI 0070 5.2', says: 'Config=0xx aborts without an event' },
+    },
+    {
+      name: 'V=0',
+      ste: [0n, 0n],
+      outcome: 'fault',
+      section: 'IHI 0070 7.3.5',
+      because: { section: 'IHI 0070 5.2', says: 'STE.V=0' },
+    },
   ];
-  test.each(rows)('an STE with $name ends the walk', ({ ste, outcome, section }) => {
+  test.each(rows)('an STE with $name ends the walk', ({ ste, outcome, section, because }) => {
     const found = walk(new WrittenDump().ste(8, ...ste).open(), 8, 0x1000);
     expect(found.result.outcome).toBe(outcome);
     expect(found.section).toBe(section);
+    expect(found.because).toEqual(because);
     expect(names(found)).toEqual(['STE']);
   });
 

@@ -78,6 +78,15 @@ test('a truncated gzip and a short snapshot are errors before anything runs', ()
   expect(steps).toBe(0);
 }, 60_000);
 
+test('a capture in lazy mode is refused with the code of what is not modelled', () => {
+  const dir = changed('lazy', 'guest/dmesg.txt.gz', (bytes) =>
+    gzipSync(gunzipSync(bytes).toString().replace('policy: strict mode', 'policy: lazy mode')),
+  );
+  expect(() => replayCapture(openCapture(dir))).toThrow(
+    expect.objectContaining({ code: 'UNMODELLED_FLUSH_QUEUE' }),
+  );
+});
+
 test('an unknown kernel is an error', () => {
   expect(() => replayCapture(openCapture(source), { kernel: '5.4' })).toThrow(UnknownKernel);
 });

@@ -1,6 +1,6 @@
 import { parseQemuOps } from '@iommukit/captures';
 import { expect, test } from 'vitest';
-import { TranslationIndex } from '../src/replay/translation-index.ts';
+import { TranslationIndex, type TranslationWindow } from '../src/replay/translation-index.ts';
 
 const log = [
   'By 0x38 0x1000 1',
@@ -13,8 +13,13 @@ const log = [
   'Ab 0x30 0x5000 0',
 ];
 const digest = parseQemuOps(`${log.join('\n')}\n`, 'ops');
-const everything = { limit: Infinity, lastLine: Infinity, lastProd: Infinity };
-const index = (window: Partial<typeof everything> = {}) =>
+const everything: TranslationWindow = {
+  limit: Infinity,
+  lastLine: Infinity,
+  lastProd: Infinity,
+  walks: 'before-leaves',
+};
+const index = (window: Partial<TranslationWindow> = {}) =>
   new TranslationIndex(digest, new Map([[8, 1]]), { ...everything, ...window });
 
 test('a translation after j invalidations belongs to the (j+1)-th mapping of its page', () => {
@@ -29,6 +34,28 @@ test('a translation after j invalidations belongs to the (j+1)-th mapping of its
   // Page 0x2000 was invalidated without a mapping before: its translation belongs to a second one.
   expect(seen).toEqual(['3', '6']);
   expect(it.left).toBe(3);
+});
+
+test('an unmapped table is invalidated as a walk, then as leaves: one mapping ended', () => {
+  const lines = [
+    'T 0x8 0x1234 0x40000234 3',
+    'I 0 1 0x0 1 0x200 0 0 1',
+    'I 0 1 0x0 1 0x200 2 1 1',
+    'T 0x8 0x1010 0x50000010 3',
+  ];
+  const table = parseQemuOps(`${lines.join('\n')}\n`, 'ops');
+  for (const [walks, ordinal] of [
+    ['before-leaves', 2],
+    ['alone', 3],
+  ] as const) {
+    const it = new TranslationIndex(table, new Map([[8, 1]]), { ...everything, walks });
+    for (let mapping = 1; mapping <= ordinal; mapping++) {
+      expect(it.left).toBe(mapping === 1 ? 2 : 1);
+      it.mapped(1, 0x1000, 0x1000);
+      it.closing(1, 0x1000, 0x1000, () => {});
+    }
+    expect(it.left).toBe(0);
+  }
 });
 
 test('accesses that were not translated wait for the commands before them', () => {

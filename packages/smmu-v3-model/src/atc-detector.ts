@@ -7,7 +7,7 @@ import { hex, type U64 } from '@iommukit/bits';
 import type { CachedContext } from './context-descriptor.ts';
 import type { AtcInvalidation } from './endpoint-port.ts';
 import type { Regime } from './regime.ts';
-import type { MayBeStale, StaleLog } from './stale-use.ts';
+import type { MayBeStale, StaleLog, StaleUse } from './stale-use.ts';
 import type { CachedStream } from './stream-entry.ts';
 import type { TlbEntry } from './tlb-entry.ts';
 
@@ -43,12 +43,12 @@ export interface TranslationChanges {
 export class AtcDetector {
   readonly #changes: TranslationChanges;
   readonly #log: StaleLog;
-  readonly #pending: (test: (request: AtcInvalidation) => boolean) => boolean;
+  readonly #pending: (test: (request: AtcInvalidation) => boolean) => StaleUse['class'];
 
   constructor(parts: {
     changes: TranslationChanges;
     log: StaleLog;
-    pending: (test: (request: AtcInvalidation) => boolean) => boolean;
+    pending: (test: (request: AtcInvalidation) => boolean) => StaleUse['class'];
   }) {
     this.#changes = parts.changes;
     this.#log = parts.log;
@@ -66,7 +66,7 @@ export class AtcDetector {
     const { streamId, substreamId, page } = origin;
     this.#log.add(origin, {
       kind: 'atc',
-      class: this.#pending((request) => coversAtc(request, origin)) ? 'pending' : 'missing',
+      class: this.#pending((request) => coversAtc(request, origin)),
       streamId,
       substreamId,
       asid: undefined,

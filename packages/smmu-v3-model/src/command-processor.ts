@@ -8,6 +8,7 @@ import type { CommandQueue } from './command-queue.ts';
 import type { ConfigCache, ConfigInvalidation } from './config-cache.ts';
 import type { AtcInvalidation, EndpointPort } from './endpoint-port.ts';
 import type { Interrupts } from './interrupts.ts';
+import type { StaleUse } from './stale-use.ts';
 import type { StallTable } from './stall-table.ts';
 import type { Tlb } from './tlb.ts';
 import type { TlbInvalidation } from './tlb-invalidation.ts';
@@ -76,27 +77,28 @@ export class CommandProcessor {
     return CERROR.NONE;
   }
 
-  /** Whether an invalidation of the SMMU's caches that `test` accepts was given and is not complete. */
-  isPending(
+  /** How far an invalidation of the SMMU's caches that `test` accepts has come; the furthest of several. */
+  progress(
     queue: CommandQueue,
     test: (op: TlbInvalidation | ConfigInvalidation) => boolean,
-  ): boolean {
-    return this.#somePending(queue, (op) => op.what !== 'atc-inv' && test(op));
+  ): StaleUse['class'] {
+    return this.#progress(queue, (op) => op.what !== 'atc-inv' && test(op));
   }
 
   /** The same for invalidations of endpoints. */
-  isAtcPending(queue: CommandQueue, test: (request: AtcInvalidation) => boolean): boolean {
-    return this.#somePending(queue, (op) => op.what === 'atc-inv' && test(op.request));
+  atcProgress(queue: CommandQueue, test: (request: AtcInvalidation) => boolean): StaleUse['class'] {
+    return this.#progress(queue, (op) => op.what === 'atc-inv' && test(op.request));
   }
 
-  #somePending(queue: CommandQueue, test: (op: Waiting) => boolean): boolean {
-    if (this.#waiting.some(test)) return true;
+  #progress(queue: CommandQueue, test: (op: Waiting) => boolean): StaleUse['class'] {
+    if (this.#waiting.some(test)) return 'race';
     const context = this.#context();
-    return queue.somePending((words) => {
+    const queued = queue.somePending((words) => {
       const command = decodeCommand(words, context);
       const { what } = command;
       return (what === 'tlb' || what === 'config' || what === 'atc-inv') && test(command);
     });
+    return queued ? 'pending' : 'missing';
   }
 
   #perform(command: Exclude<DecodedCommand, { what: 'illegal' }>): number {

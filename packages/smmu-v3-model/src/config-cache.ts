@@ -25,6 +25,14 @@ export class StreamContexts {
   readonly l1cds: Map<number, L1ContextEntry> = new Map();
 }
 
+function keepMap<V>(map: Map<number, V>): () => void {
+  const kept = [...map];
+  return () => {
+    map.clear();
+    for (const [key, value] of kept) map.set(key, value);
+  };
+}
+
 /** The configuration caches. */
 export class ConfigCache {
   readonly l1stds: Map<number, L1StreamEntry> = new Map();
@@ -35,6 +43,19 @@ export class ConfigCache {
 
   constructor(onRemove: (entry: MayBeStale) => void) {
     this.#onRemove = onRemove;
+  }
+
+  /** Notes what is held of a stream and gives the way back to it, whatever that stream's transactions inserted since. */
+  keep(streamId: number): () => void {
+    const contexts = this.streams.get(streamId)?.contexts;
+    const kept = [
+      keepMap(this.l1stds),
+      keepMap(this.streams),
+      ...(contexts === undefined ? [] : [keepMap(contexts.cds), keepMap(contexts.l1cds)]),
+    ];
+    return () => {
+      for (const restore of kept) restore();
+    };
   }
 
   invalidate(op: ConfigInvalidation): void {
@@ -79,19 +100,4 @@ export class ConfigCache {
           this.#onRemove(l1cd);
         }
   }
-}
-
-/** True when the command removes the STE, or the named CD (`ssid` >= 0), or the L1CD that covers `ssid` (`table`). */
-export function coversConfig(
-  op: ConfigInvalidation,
-  streamId: number,
-  kind: 'l1std' | 'ste' | 'l1cd' | 'cd',
-  ssid: number,
-): boolean {
-  if (streamId < op.first || streamId > op.last) return false;
-  if (kind === 'l1std') return op.l1std;
-  if (op.ste) return true;
-  if (kind === 'ste') return false;
-  if (kind === 'l1cd' && !op.l1cd) return false;
-  return op.ssid < 0 || op.ssid === ssid;
 }

@@ -5,6 +5,7 @@
  */
 import { CD, GRANULE_4K, GRANULE_64K, type GranuleGeometry } from '@iommukit/arm-arch';
 import { addressSize, type Features } from './features.ts';
+import type { ContextRule } from './legality-rule.ts';
 import {
   alignedRoot,
   granuleOfTg0,
@@ -68,7 +69,7 @@ export function decodeContext(
     words,
     l1cd: at.l1cd,
     under: at.under,
-    legal: isLegalContext(words, stream, f),
+    legal: brokenContextRule(words, stream, f) === undefined,
     space: tlb.space({
       stage: 1,
       world: stream.world,
@@ -173,34 +174,43 @@ function effectiveIps(words: Uint32Array, f: Features): number {
   return Math.min(addressSize(CD.get.IPS(words)), f.oas);
 }
 
-/** The rules of 5.4 that make a CD ILLEGAL; both halves are checked whichever the address uses. */
-function isLegalContext(words: Uint32Array, stream: CachedStream, f: Features): boolean {
+/** The rule of 5.4 that makes a CD ILLEGAL, if one does; both halves are checked whichever the address uses. */
+export function brokenContextRule(
+  words: Uint32Array,
+  stream: CachedStream,
+  f: Features,
+): ContextRule | undefined {
   const { get } = CD;
-  if (get.V(words) === 0) return false;
+  if (get.V(words) === 0) return 'V';
   const el2 = stream.world === 1;
   const stall = get.S(words) === 1;
-  if (stall && (stream.stallDisabled || f.stallModel === 1)) return false;
-  if (!stall && f.stallModel === 2) return false;
-  if (f.termModel && get.A(words) === 0) return false;
+  if (stall && stream.stallDisabled) return 'S_STALLD';
+  if (stall && f.stallModel === 1) return 'S_UNSUPPORTED';
+  if (!stall && f.stallModel === 2) return 'S_REQUIRED';
+  if (f.termModel && get.A(words) === 0) return 'A';
   // VMSAv8-32 tables do not exist here: IDR0.TTF that announces them is refused at construction.
-  if (get.AA64(words) === 0) return false;
-  if (get.HA(words) === 1 && f.httu === 0) return false;
-  if (get.HD(words) === 1 && f.httu < 2) return false;
-  if (f.httu === 3 && get.HAFT(words) === 1 && get.HA(words) === 0) return false;
-  if (!el2 && !f.asid16 && get.ASID(words) > 0xff) return false;
-  const halves = [lowerFields(words, el2, f), upperFields(words, el2, f)].filter(
-    ({ disabled }) => !disabled,
-  );
-  if (halves.length > 0 && get.ENDI(words) === 1) return false;
+  if (get.AA64(words) === 0) return 'AA64';
+  if (get.HA(words) === 1 && f.httu === 0) return 'HA';
+  if (get.HD(words) === 1 && f.httu < 2) return 'HD';
+  if (f.httu === 3 && get.HAFT(words) === 1 && get.HA(words) === 0) return 'HAFT';
+  if (!el2 && !f.asid16 && get.ASID(words) > 0xff) return 'ASID';
+  const lower = lowerFields(words, el2, f);
+  const upper = upperFields(words, el2, f);
+  if (!(lower.disabled && upper.disabled) && get.ENDI(words) === 1) return 'ENDI';
   const limits = { ips: effectiveIps(words, f), ds: usesDs(words, f), f };
-  return halves.every((half) => isLegalHalf(half, limits));
+  return brokenHalfRule(lower, 0, limits) ?? brokenHalfRule(upper, 1, limits);
 }
 
-function isLegalHalf(half: HalfFields, limits: { ips: number; ds: boolean; f: Features }): boolean {
+function brokenHalfRule(
+  half: HalfFields,
+  index: 0 | 1,
+  limits: { ips: number; ds: boolean; f: Features },
+): ContextRule | undefined {
   const { granule, txsz, ttb } = half;
   const { ips, ds, f } = limits;
-  if (granule === undefined) return false;
+  if (half.disabled) return undefined;
+  if (granule === undefined) return `TG${index}`;
   const wide = granule === GRANULE_64K ? f.vax >= 52 : ds;
-  if (txsz < (wide ? 12 : 16) || txsz > largestTxsz(granule, f)) return false;
-  return ttb < 2 ** outputBits(granule, ds, ips);
+  if (txsz < (wide ? 12 : 16) || txsz > largestTxsz(granule, f)) return `T${index}SZ`;
+  return ttb < 2 ** outputBits(granule, ds, ips) ? undefined : `TTB${index}`;
 }

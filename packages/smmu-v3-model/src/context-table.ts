@@ -5,11 +5,11 @@
 import { CD_BYTES, L1CD, L1CD_BYTES } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';
 import type { CachePolicy } from './cache-policy.ts';
+import type { CacheUses } from './cache-uses.ts';
 import { type CachedContext, decodeContext, type L1ContextEntry } from './context-descriptor.ts';
 import type { FaultState } from './fault.ts';
 import type { Features } from './features.ts';
 import { STRUCTURE_READ } from './permission.lanes.ts';
-import type { StaleDetector } from './stale-detector.lanes.ts';
 import type { CachedStream } from './stream-entry.ts';
 import { loadStructure } from './stream-table.ts';
 import type { Tlb } from './tlb.ts';
@@ -26,7 +26,7 @@ export class ContextTable {
   readonly #policy: CachePolicy;
   readonly #tlb: Tlb;
   readonly #structures: StructureAccess;
-  readonly #detector: StaleDetector | undefined;
+  readonly #detector: CacheUses | undefined;
   readonly #lanes: Uint32Array = new Uint32Array(2);
   /** The stage-2 leaf that the last reachable structure was found through. */
   #under: TlbEntry | undefined = undefined;
@@ -38,7 +38,7 @@ export class ContextTable {
     policy: CachePolicy;
     tlb: Tlb;
     structures: StructureAccess;
-    detector: StaleDetector | undefined;
+    detector: CacheUses | undefined;
   }) {
     this.#memory = parts.memory;
     this.#features = parts.features;

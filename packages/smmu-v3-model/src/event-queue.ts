@@ -64,6 +64,11 @@ export class EventQueue {
     });
   }
 
+  /** Takes over what another queue's records may merge with. */
+  adopt(other: EventQueue): void {
+    this.#newest = other.#newest;
+  }
+
   /** Enabled, not full, and without an unacknowledged write abort (7.2.1). */
   get isWritable(): boolean {
     return this.#isOpen() && !this.#queue.isFull;

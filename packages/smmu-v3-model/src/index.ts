@@ -27,6 +27,18 @@ export type {
   TranslationEvent,
   WalkEvent,
 } from './event.ts';
+export {
+  type CheckStep,
+  type EventField,
+  type ExplainedField,
+  type Explanation,
+  type ExplanationStep,
+  type FetchStep,
+  type HitStep,
+  type ResultStep,
+  renderExplanation,
+  type UpdateStep,
+} from './explanation.ts';
 export { FEATURE_PRESETS, type FeaturePreset } from './feature-presets.ts';
 export { FeatureError } from './feature-rules.ts';
 export { decodeFeatures, encodeFeatures, type Features, type IdrWords } from './features.ts';

@@ -71,6 +71,11 @@ export class Interrupts {
     this.#onMsi = parts.onMsi;
   }
 
+  /** Takes over what another SMMU knows of its errors beside its registers. */
+  adopt(other: Interrupts): void {
+    for (const error of other.#imagined) this.#imagined.add(error);
+  }
+
   /** An error is active while GERROR and GERRORN differ in its bit (7.5). */
   isActive(error: GlobalError): boolean {
     const get = GERROR.get[error];

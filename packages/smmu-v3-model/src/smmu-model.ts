@@ -24,6 +24,8 @@ import type { DmaAccess, DmaResult } from './dma-access.ts';
 import type { EndpointPort } from './endpoint-port.ts';
 import type { SmmuEvent, SmmuEventName, TranslationEvent } from './event.ts';
 import { EventQueue } from './event-queue.ts';
+import { TranslationWatch } from './explain-watch.ts';
+import type { Explanation } from './explanation.ts';
 import { FaultState } from './fault.ts';
 import { FEATURE_PRESETS, type FeaturePreset } from './feature-presets.ts';
 import { checkedFeatures } from './feature-rules.ts';
@@ -41,6 +43,7 @@ import { noteRemoved, StaleLog, type StaleUse } from './stale-use.ts';
 import { type StallEndSink, type StalledTransaction, StallTable } from './stall-table.ts';
 import { StreamTable } from './stream-table.ts';
 import { Tlb } from './tlb.ts';
+import { TlbFront } from './tlb-front.lanes.ts';
 import { type CacheCounts, Translator } from './translator.ts';
 
 /**
@@ -73,6 +76,13 @@ export interface ModelCounters extends CacheCounts {
   eventsWritten: number;
   eventsDropped: number;
   eventsSuppressed: number;
+}
+
+/** What a model lends to one that explains. */
+interface Shadow {
+  readonly tlb: Tlb;
+  readonly config: ConfigCache;
+  readonly watch: TranslationWatch;
 }
 
 /** A translation refused by `translateFast`. */
@@ -125,10 +135,15 @@ export class SmmuV3Model implements Runnable {
   readonly #ats: AtsPort;
   readonly #pageRequests: PriQueue;
   readonly #ports: Map<number, EndpointPort> = new Map();
+  readonly #memory: MemoryView;
+  readonly #idr: IdrWords;
 
-  constructor(options: ModelOptions) {
+  /** `shadow` is for {@link explain} alone: the caches of another model, and who watches. */
+  constructor(options: ModelOptions, shadow?: Shadow) {
     const { memory, onInterrupt, onMsi } = options;
     const idr = idrWords(options.idr);
+    this.#memory = memory;
+    this.#idr = idr;
     const features = checkedFeatures(idr);
     const chosen = typeof options.idr === 'string' ? PRESET_INTERFACE[options.idr] : {};
     const policy = { ...DEFAULT_POLICY, ...chosen, ...options.policy };
@@ -168,17 +183,19 @@ export class SmmuV3Model implements Runnable {
         this.#ports.get(transaction.streamId)?.stallEnded(transaction, end);
       },
     });
-    this.#tlb = new Tlb(noteRemoved);
-    this.#config = new ConfigCache(noteRemoved);
+    this.#tlb = shadow?.tlb ?? new Tlb(noteRemoved);
+    this.#config = shadow?.config ?? new ConfigCache(noteRemoved);
     this.#staleLog = new StaleLog(policy.staleLimit);
     const detector = policy.detectStale
       ? new StaleDetector({
           memory,
           log: this.#staleLog,
-          pending: (test) => this.#commands.isPending(this.#commandQueue, test),
+          pending: (test) => this.#commands.progress(this.#commandQueue, test),
           features,
+          e2h: () => CR2.get.E2H(this.#file.words, R.CR2 / 4) === 1,
         })
       : undefined;
+    const uses = shadow?.watch ?? detector;
     this.#commands = new CommandProcessor({
       targets: {
         tlb: this.#tlb,
@@ -198,7 +215,7 @@ export class SmmuV3Model implements Runnable {
       cache: this.#config,
       policy,
       tlb: this.#tlb,
-      detector,
+      detector: uses,
     });
     const fault = new FaultState();
     const stage2 = new Stage2({
@@ -206,7 +223,7 @@ export class SmmuV3Model implements Runnable {
       fault,
       features,
       policy,
-      detector,
+      detector: uses,
       counts: this.counters,
     });
     const contexts = new ContextTable({
@@ -215,7 +232,7 @@ export class SmmuV3Model implements Runnable {
       policy,
       tlb: this.#tlb,
       structures: stage2,
-      detector,
+      detector: uses,
     });
     this.#translator = new Translator({
       words,
@@ -226,8 +243,26 @@ export class SmmuV3Model implements Runnable {
       contexts,
       stage2,
       fault,
-      detector,
+      detector: uses,
       counts: this.counters,
+      front:
+        shadow === undefined && policy.tlb === 'keep' && policy.config !== 'none'
+          ? new TlbFront({
+              words,
+              cache: this.#config,
+              streams: this.#streams,
+              tlb: this.#tlb,
+              log: this.#staleLog,
+              watched: policy.detectStale ? memory : undefined,
+            })
+          : undefined,
+    });
+    shadow?.watch.attach({
+      streams: this.#streams,
+      contexts,
+      stage2,
+      translator: this.#translator,
+      words,
     });
     this.#ats = new AtsPort({
       words,
@@ -242,7 +277,7 @@ export class SmmuV3Model implements Runnable {
           : new AtcDetector({
               changes: detector,
               log: this.#staleLog,
-              pending: (test) => this.#commands.isAtcPending(this.#commandQueue, test),
+              pending: (test) => this.#commands.atcProgress(this.#commandQueue, test),
             }),
       eventOf: (access, name) => this.#event(access, name),
       counted: (written) => this.#countEvent(written),
@@ -349,6 +384,29 @@ export class SmmuV3Model implements Runnable {
     this.counters.accesses++;
     const paddr = this.#translator.resolve(streamId, -1, page, rw);
     return paddr < 0 ? REFUSED : paddr;
+  }
+
+  /**
+   * What `translate` would do with an access now, step by step, without doing it: the same code runs over a view of memory that keeps
+   * its stores to itself; caches, queues, registers and counters stay as they are. Costs a copy of the caches' indices.
+   * @example renderExplanation(smmu.explain({ streamId: 8, address: { lo: 0x1000, hi: 0 }, rw: 'read' }))
+   */
+  explain(access: DmaAccess): Explanation {
+    const watch = new TranslationWatch(this.#memory, this.features, access);
+    const restore = [this.#tlb.keep(), this.#config.keep(access.streamId)];
+    try {
+      const shadow = new SmmuV3Model(
+        { memory: watch.memory, idr: this.#idr, policy: { ...this.policy, detectStale: false } },
+        { tlb: this.#tlb, config: this.#config, watch },
+      );
+      shadow.#file.words.set(this.#file.words);
+      shadow.#interrupts.adopt(this.#interrupts);
+      shadow.#eventQueue.adopt(this.#eventQueue);
+      shadow.#stalls.adopt(this.#stalls);
+      return watch.explanation(shadow.translate(access));
+    } finally {
+      for (const undo of restore) undo();
+    }
   }
 
   /** Answers an ATS Translation Request (3.9.1.2). */

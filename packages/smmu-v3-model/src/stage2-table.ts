@@ -4,6 +4,7 @@
  */
 import { type GranuleGeometry, STE, s2StartLevel } from '@iommukit/arm-arch';
 import { addressSize, type Features, inputSize } from './features.ts';
+import type { StreamRule } from './legality-rule.ts';
 import {
   alignedRoot,
   granuleOfTg0,
@@ -15,26 +16,28 @@ import {
   wideFormat,
 } from './regime.ts';
 
-/** True when the rules for Config=11x make the STE ILLEGAL (5.2). */
-export function isIllegalStage2(words: Uint32Array, f: Features): boolean {
+/** The rule for Config=11x that makes the STE ILLEGAL (5.2), if one does. */
+export function brokenStage2Rule(words: Uint32Array, f: Features): StreamRule | undefined {
   const { get } = STE;
   const stall = get.S2S(words) === 1;
-  if (stall && f.stallModel === 1) return true;
-  if (!stall && f.stallModel === 2) return true;
+  if (stall && f.stallModel === 1) return 'S2S_UNSUPPORTED';
+  if (!stall && f.stallModel === 2) return 'S2S_REQUIRED';
   // VMSAv8-32 tables do not exist here, nor big-endian ones: what announces them is refused at construction.
-  if (get.S2AA64(words) === 0 || get.S2ENDI(words) === 1) return true;
-  if (get.S2HA(words) === 1 && f.httu === 0) return true;
-  if (get.S2HD(words) === 1 && f.httu < 2) return true;
-  if (f.httu === 3 && get.S2HAFT(words) === 1 && get.S2HA(words) === 0) return true;
+  if (get.S2AA64(words) === 0) return 'S2AA64';
+  if (get.S2ENDI(words) === 1) return 'S2ENDI';
+  if (get.S2HA(words) === 1 && f.httu === 0) return 'S2HA';
+  if (get.S2HD(words) === 1 && f.httu < 2) return 'S2HD';
+  if (f.httu === 3 && get.S2HAFT(words) === 1 && get.S2HA(words) === 0) return 'S2HAFT';
   const granule = granuleOfTg0(get.S2TG(words), f);
-  if (granule === undefined) return true;
+  if (granule === undefined) return 'S2TG';
   const ds = usesDs(words, f);
   const txsz = get.S2T0SZ(words);
   const wide = granule.shift === 16 || ds;
-  if (txsz < Math.max(wide ? 12 : 16, 64 - inputSize(f))) return true;
-  if (txsz > largestTxsz(granule, f)) return true;
-  if (startLevelOf(words, granule, f) === undefined) return true;
-  return tableAddress(get.S2TTB(words)) >= 2 ** outputBits(granule, ds, effectiveS2ps(words, f));
+  if (txsz < Math.max(wide ? 12 : 16, 64 - inputSize(f))) return 'S2T0SZ';
+  if (txsz > largestTxsz(granule, f)) return 'S2T0SZ';
+  if (startLevelOf(words, granule, f) === undefined) return 'S2SL0';
+  const bits = outputBits(granule, ds, effectiveS2ps(words, f));
+  return tableAddress(get.S2TTB(words)) >= 2 ** bits ? 'S2TTB' : undefined;
 }
 
 /** The regime of a legal stage 2. */

@@ -3,11 +3,11 @@
  * Does not model: Secure IPAs; speculative walks.
  */
 import type { CachePolicy } from './cache-policy.ts';
+import type { CacheUses } from './cache-uses.ts';
 import type { FaultClass, FaultState } from './fault.ts';
 import type { Features } from './features.ts';
 import { isDeviceLeaf } from './memory-attribute.lanes.ts';
 import { lacksWrite, permits, STRUCTURE_WRITE, writes } from './permission.lanes.ts';
-import type { StaleDetector } from './stale-detector.lanes.ts';
 import type { CachedStream } from './stream-entry.ts';
 import type { TlbEntry } from './tlb-entry.ts';
 import { lookupKey } from './translation-key.lanes.ts';
@@ -26,7 +26,7 @@ export interface Stage2Parts {
   readonly fault: FaultState;
   readonly features: Features;
   readonly policy: CachePolicy;
-  readonly detector: StaleDetector | undefined;
+  readonly detector: CacheUses | undefined;
   readonly counts: Stage2Counts;
 }
 
@@ -35,7 +35,7 @@ export class Stage2 implements StructureAccess {
   readonly walker: Walker;
   readonly #fault: FaultState;
   readonly #policy: CachePolicy;
-  readonly #detector: StaleDetector | undefined;
+  readonly #detector: CacheUses | undefined;
   readonly #counts: Stage2Counts;
 
   constructor(parts: Stage2Parts) {
@@ -49,6 +49,7 @@ export class Stage2 implements StructureAccess {
       fault,
       counts,
       keepTables: policy.walk === 'keep',
+      traces: parts.detector !== undefined,
       structures: this,
       bbml: features.bbml,
     });

@@ -2,10 +2,12 @@
  * Compares what the caches hold with memory, each time it is used (IHI 0070 3.21, 16.2).
  * Does not model: changes that were made and undone between two uses; hints and software fields, which decide nothing.
  */
+import { CD } from '@iommukit/arm-arch';
 import type { U64 } from '@iommukit/bits';
 import type { MemoryView } from '@iommukit/platform';
 import type { AtcOrigin } from './atc-detector.ts';
-import { type ConfigInvalidation, coversConfig } from './config-cache.ts';
+import type { ConfigInvalidation } from './config-cache.ts';
+import { type ConfigTarget, coversConfig } from './config-coverage.ts';
 import type { CachedContext, L1ContextEntry } from './context-descriptor.ts';
 import type { Features } from './features.ts';
 import type { Regime } from './regime.ts';
@@ -25,10 +27,10 @@ import type { TlbEntry, WalkEntry } from './tlb-entry.ts';
 import { coversLeaf, coversWalk, type TlbInvalidation } from './tlb-invalidation.ts';
 import { keyToIova } from './translation-key.lanes.ts';
 
-/** Whether an invalidation that `test` accepts has been given and is not complete. */
+/** How far an invalidation that `test` accepts has come; `missing` when none is under way. */
 export type PendingSearch = (
   test: (op: TlbInvalidation | ConfigInvalidation) => boolean,
-) => boolean;
+) => StaleUse['class'];
 
 interface Change {
   readonly paddr: number;
@@ -42,58 +44,86 @@ export class StaleDetector {
   readonly #log: StaleLog;
   readonly #pending: PendingSearch;
   readonly #features: Features;
+  readonly #e2h: () => boolean;
 
   constructor(parts: {
     memory: MemoryView;
     log: StaleLog;
     pending: PendingSearch;
     features: Features;
+    /** CR2.E2H now, which a cached STE may hold as it was. */
+    e2h: () => boolean;
   }) {
     this.#memory = parts.memory;
     this.#log = parts.log;
     this.#pending = parts.pending;
     this.#features = parts.features;
+    this.#e2h = parts.e2h;
   }
 
-  /** A cached L1STD was used, directly or through the STE that it led to. `tableGeneration` counts the moves of the stream table. */
+  /** A cached L1STD was used to find an STE. `tableGeneration` counts the moves of the stream table. */
   checkL1Stream(l1std: L1StreamEntry, streamId: number, tableGeneration: number): void {
-    const { paddr, lo, hi } = l1std;
+    const { paddr, lo, hi, firstSid, lastSid } = l1std;
     const used = { lo, hi };
     const now =
       this.#changedWord(paddr, lo, hi) ??
       (l1std.tableGeneration === tableGeneration ? undefined : used);
-    if (now !== undefined) this.#reportConfig(l1std, { paddr, used, now }, 'l1std', streamId, -1);
+    if (now === undefined) return;
+    const target: ConfigTarget = {
+      kind: 'l1std',
+      streamId,
+      ssid: -1,
+      first: firstSid,
+      last: lastSid,
+    };
+    this.#reportConfig(l1std, { paddr, used, now }, target);
   }
 
   /** A cached STE was used. */
   checkStream(stream: CachedStream, tableGeneration: number): void {
-    const { l1std, kind, streamId } = stream;
-    // A table that moved is told of the STE alone.
-    if (l1std !== undefined) this.checkL1Stream(l1std, streamId, l1std.tableGeneration);
+    const { l1std, kind, streamId, world } = stream;
+    if (l1std !== undefined) {
+      const { paddr, lo, hi } = l1std;
+      const now = this.#changedWord(paddr, lo, hi);
+      // The STE outlives the L1STD that led to it, and only its own StreamID reaches it.
+      if (now !== undefined)
+        this.#reportConfig(stream, { paddr, used: { lo, hi }, now }, steTarget('l1std', streamId));
+    }
     const change =
       this.#changed(stream.paddr, stream.words, STE_USED[kind]) ??
-      (stream.tableGeneration === tableGeneration ? undefined : movedAway(stream));
-    if (change !== undefined) this.#reportConfig(stream, change, 'ste', streamId, -1);
+      (stream.tableGeneration !== tableGeneration || (world !== 0 && (world === 2) !== this.#e2h())
+        ? unreached(stream)
+        : undefined);
+    if (change !== undefined) this.#reportConfig(stream, change, steTarget('ste', streamId));
   }
 
-  /** A cached L1CD was used, directly or through the CD that it led to. */
+  /** A cached L1CD was used to find a CD. */
   checkL1Context(l1cd: L1ContextEntry, stream: CachedStream, ssid: number): void {
-    const { paddr, lo, hi } = l1cd;
-    const now = this.#changedWord(paddr, lo, hi);
-    const change =
-      now === undefined ? this.#changedUnder(l1cd.under) : { paddr, used: { lo, hi }, now };
-    if (change !== undefined) this.#reportConfig(l1cd, change, 'l1cd', stream.streamId, ssid);
+    const change = this.#changedL1Context(l1cd);
+    if (change === undefined) return;
+    const { firstSsid, lastSsid } = l1cd;
+    const { streamId } = stream;
+    const target: ConfigTarget = { kind: 'l1cd', streamId, ssid, first: firstSsid, last: lastSsid };
+    this.#reportConfig(l1cd, change, target);
   }
 
   /** A cached CD was used. */
   checkContext(stream: CachedStream, cd: CachedContext): void {
-    if (cd.l1cd !== undefined) this.checkL1Context(cd.l1cd, stream, cd.ssid);
+    const { streamId } = stream;
+    const { ssid } = cd;
+    if (cd.l1cd !== undefined) {
+      const change = this.#changedL1Context(cd.l1cd);
+      // The CD outlives the L1CD that led to it, and only its own SubstreamID reaches it.
+      if (change !== undefined)
+        this.#reportConfig(cd, change, { kind: 'l1cd', streamId, ssid, first: ssid, last: ssid });
+    }
     const change =
       this.#changed(cd.paddr, cd.words, CD_USED) ??
       (cd.under === undefined
         ? undefined
         : (this.#changedEntry(cd.under) ?? changedStage2(cd.under, stream)));
-    if (change !== undefined) this.#reportConfig(cd, change, 'cd', stream.streamId, cd.ssid);
+    if (change !== undefined)
+      this.#reportConfig(cd, change, { kind: 'cd', streamId, ssid, first: ssid, last: ssid });
   }
 
   /** A cached leaf was used, found by VA. */
@@ -102,7 +132,7 @@ export class StaleDetector {
     const inner = entry.inner ?? entry;
     const change =
       this.#changedEntry(entry) ??
-      changedContext(entry.made, cd, half, space.asid >= 0) ??
+      changedContext(inner, cd, half, space.asid >= 0) ??
       changedStages(inner.under ?? entry.outer, stream);
     if (change === undefined) return;
     if (entry.stale !== undefined) {
@@ -111,7 +141,7 @@ export class StaleDetector {
     }
     this.#log.add(entry, {
       kind: 'tlb',
-      class: this.#classify((op) => op.what === 'tlb' && coversLeaf(op, space, entry)),
+      class: this.#pending((op) => op.what === 'tlb' && coversLeaf(op, space, entry)),
       streamId: stream.streamId,
       substreamId: substreamOf(stream, cd),
       asid: space.asid < 0 ? undefined : space.asid,
@@ -133,7 +163,7 @@ export class StaleDetector {
     const { space } = cd;
     const change =
       this.#changedEntry(entry) ??
-      changedContext(entry.made, cd, half, true) ??
+      changedContext(entry, cd, half, true) ??
       changedStages(entry.under, stream);
     if (change === undefined) return;
     if (entry.stale !== undefined) {
@@ -142,7 +172,7 @@ export class StaleDetector {
     }
     this.#log.add(entry, {
       kind: 'walk',
-      class: this.#classify((op) => op.what === 'tlb' && coversWalk(op, space, entry)),
+      class: this.#pending((op) => op.what === 'tlb' && coversWalk(op, space, entry)),
       streamId: stream.streamId,
       substreamId: substreamOf(stream, cd),
       asid: space.asid < 0 ? undefined : space.asid,
@@ -211,6 +241,11 @@ export class StaleDetector {
     return under === undefined ? undefined : this.#changedEntry(under);
   }
 
+  #changedL1Context({ paddr, lo, hi, under }: L1ContextEntry): Change | undefined {
+    const now = this.#changedWord(paddr, lo, hi);
+    return now === undefined ? this.#changedUnder(under) : { paddr, used: { lo, hi }, now };
+  }
+
   #changedWord(paddr: number, lo: number, hi: number): U64 | undefined {
     const nowLo = this.#memory.load64(paddr);
     const nowHi = this.#memory.hi;
@@ -236,20 +271,15 @@ export class StaleDetector {
     return undefined;
   }
 
-  #reportConfig(
-    entry: MayBeStale,
-    change: Change,
-    kind: 'l1std' | 'ste' | 'l1cd' | 'cd',
-    streamId: number,
-    ssid: number,
-  ): void {
+  #reportConfig(entry: MayBeStale, change: Change, target: ConfigTarget): void {
+    const { kind, streamId, ssid } = target;
     if (entry.stale !== undefined) {
       this.#log.again(entry.stale);
       return;
     }
     this.#log.add(entry, {
       kind,
-      class: this.#classify((op) => op.what === 'config' && coversConfig(op, streamId, kind, ssid)),
+      class: this.#pending((op) => op.what === 'config' && coversConfig(op, target)),
       streamId,
       substreamId: ssid < 0 ? undefined : ssid,
       asid: undefined,
@@ -279,7 +309,7 @@ export class StaleDetector {
     const { vmid, streamId } = stream;
     this.#log.add(entry, {
       kind: how.kind,
-      class: this.#classify((op) => op.what === 'tlb' && how.test(op)),
+      class: this.#pending((op) => op.what === 'tlb' && how.test(op)),
       streamId,
       substreamId: undefined,
       asid: undefined,
@@ -291,10 +321,11 @@ export class StaleDetector {
       uses: 1,
     });
   }
+}
 
-  #classify(test: (op: TlbInvalidation | ConfigInvalidation) => boolean): StaleUse['class'] {
-    return this.#pending(test) ? 'pending' : 'missing';
-  }
+/** A cached STE, with (`l1std`) or without the L1STD that led to it. */
+function steTarget(kind: 'l1std' | 'ste', streamId: number): ConfigTarget {
+  return { kind, streamId, ssid: -1, first: streamId, last: streamId };
 }
 
 /** The SubstreamID that names a CD to people; absent where the stream has but one. */
@@ -302,27 +333,48 @@ function substreamOf(stream: CachedStream, cd: CachedContext): number | undefine
   return stream.cdMax === 0 ? undefined : cd.ssid;
 }
 
-/** The stream table was moved under a cached STE: the old copy is intact, but nothing leads to it any more. */
-function movedAway(stream: CachedStream): Change {
+/** The stream table or CR2.E2H changed under a cached STE: the old copy is intact, but fetched now it would be, or mean, another. */
+function unreached(stream: CachedStream): Change {
   const word = { lo: stream.words[0] as number, hi: stream.words[1] as number };
   return { paddr: stream.paddr, used: word, now: word };
 }
 
 /**
  * A CD whose TLB-cacheable fields (5.4.1) changed while translations made under the old one stayed, or a CD that shares their tags
- * and disagrees. Global entries serve every ASID, each with tables of its own.
+ * and disagrees. Global entries serve every ASID, each with tables of its own, so that those are compared for the same ASID alone.
  */
 function changedContext(
+  entry: TlbEntry | WalkEntry,
+  cd: CachedContext,
+  half: Regime,
+  tagged: boolean,
+): Change | undefined {
+  const { made } = entry;
+  const root = rootOf(entry);
+  return (
+    (made === cd.words ? undefined : changedFields(made, cd, half, tagged)) ??
+    (root === made || root === cd.words ? undefined : changedFields(root, cd, half, tagged))
+  );
+}
+
+/** What the walk that an entry continues began with: an older CD or STE than its own, where a kept table led there. */
+function rootOf(entry: TlbEntry | WalkEntry): Uint32Array {
+  let top = entry;
+  while (top.parent !== undefined) top = top.parent;
+  return top.made;
+}
+
+function changedFields(
   made: Uint32Array,
   cd: CachedContext,
   half: Regime,
   tagged: boolean,
 ): Change | undefined {
   const { words } = cd;
-  if (made === words) return undefined;
   const mask = half.upper ? CD_UPPER : CD_LOWER;
+  const same = tagged || CD.get.ASID(made) === CD.get.ASID(words);
   for (let i = 0; i < mask.length; i += 2) {
-    if (i !== 0 && i !== CD_MAIR && !tagged) continue;
+    if (i !== 0 && i !== CD_MAIR && !same) continue;
     const change = changedLanes(made, words, mask, i);
     if (change !== undefined) return { paddr: cd.paddr + i * 4, ...change };
   }
@@ -332,11 +384,12 @@ function changedContext(
 /** The same for the stage-2 fields of an STE (5.2.1). */
 function changedStage2(entry: TlbEntry | WalkEntry, stream: CachedStream): Change | undefined {
   const { words } = stream;
-  const { made } = entry;
-  if (made === words) return undefined;
-  for (let i = 0; i < STE_STAGE2_CACHED.length; i += 2) {
-    const change = changedLanes(made, words, STE_STAGE2_CACHED, i);
-    if (change !== undefined) return { paddr: stream.paddr + i * 4, ...change };
+  for (const made of [entry.made, rootOf(entry)]) {
+    if (made === words) continue;
+    for (let i = 0; i < STE_STAGE2_CACHED.length; i += 2) {
+      const change = changedLanes(made, words, STE_STAGE2_CACHED, i);
+      if (change !== undefined) return { paddr: stream.paddr + i * 4, ...change };
+    }
   }
   return undefined;
 }

@@ -6,8 +6,8 @@ import type { U64 } from '@iommukit/bits';
 
 /**
  * One cached entry that was used after memory changed (IHI 0070 3.21, 4.3.8). `missing`: no command that removes it has been
- * given; `pending`: one is in the queue or awaits its CMD_SYNC, so old and new are both allowed; `race`: it was `missing` when
- * used and a later command removed it, so the use fell into the window that a driver allows. What stays `missing` is a bug.
+ * given; `pending`: one is in the queue; `race`: one was consumed and its CMD_SYNC was not, or it came after the use, so that the use
+ * fell into the window that a driver allows. Old and new are both allowed under `pending` and `race`; what stays `missing` is a bug.
  * @example smmu.staleUses.filter((use) => use.class === 'missing').map((use) => use.removedBy[0]);
  */
 export interface StaleUse {

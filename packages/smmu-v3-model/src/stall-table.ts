@@ -86,6 +86,12 @@ export class StallTable implements FaultSink {
     return [...this.#entries];
   }
 
+  /** Takes over copies of another table's stalls. */
+  adopt(other: StallTable): void {
+    for (const entry of other.#entries) this.#entries.add({ ...entry });
+    for (const tag of other.#tags) this.#tags.add(tag);
+  }
+
   stall(access: DmaAccess, event: TranslationEvent): DmaResult {
     const { streamId } = access;
     const first = this.#policy.duplicateStalls === 'suppressed' ? this.#like(event) : undefined;

@@ -6,8 +6,9 @@
 import { EATS, S1FMT, STE, STE_CONFIG, STRW } from '@iommukit/arm-arch';
 import { StreamContexts } from './config-cache.ts';
 import type { Features } from './features.ts';
+import type { StreamRule } from './legality-rule.ts';
 import type { Regime } from './regime.ts';
-import { isIllegalStage2, stage2Regime, usesForcedWriteBack } from './stage2-table.ts';
+import { brokenStage2Rule, stage2Regime, usesForcedWriteBack } from './stage2-table.ts';
 import type { MayBeStale, StaleRecord } from './stale-use.ts';
 import type { Tlb, TlbSpace } from './tlb.ts';
 
@@ -104,49 +105,62 @@ export function decodeStream(
   };
 }
 
-/** What an STE is, by the numbered rules of 5.2 and 5.5. */
+/** What an STE is. */
 export function classifyStream(words: Uint32Array, f: Features): StreamKind {
-  const { get } = STE;
-  if (get.V(words) === 0) return 'illegal';
-  const config = get.Config(words);
+  if (brokenStreamRule(words, f) !== undefined) return 'illegal';
+  const config = STE.get.Config(words);
   if (config < STE_CONFIG.BYPASS) return 'abort';
+  if (config === STE_CONFIG.BYPASS) return 'bypass';
+  if (config < STE_CONFIG.S2) return 'stage1';
+  return config === STE_CONFIG.NESTED ? 'nested' : 'stage2';
+}
+
+/** The rule that makes an STE ILLEGAL, if one does: the numbered rules of 5.2 and 5.5. */
+export function brokenStreamRule(words: Uint32Array, f: Features): StreamRule | undefined {
+  const { get } = STE;
+  if (get.V(words) === 0) return 'V';
+  const config = get.Config(words);
+  if (config <= STE_CONFIG.BYPASS) return undefined;
   const stage1 = config === STE_CONFIG.S1 || config === STE_CONFIG.NESTED;
   const stage2 = config >= STE_CONFIG.S2;
-  if ((stage1 && !f.s1p) || (stage2 && !f.s2p)) return 'illegal';
-  if (config === STE_CONFIG.BYPASS) return 'bypass';
-  if (f.ats && isIllegalAts(words, f)) return 'illegal';
-  if (stage1 && isIllegalStage1(words, f)) return 'illegal';
-  if (stage2 && isIllegalStage2(words, f)) return 'illegal';
-  if (isIllegalVmid(words, f)) return 'illegal';
-  if (!stage2) return 'stage1';
-  return stage1 ? 'nested' : 'stage2';
+  if (stage1 && !f.s1p) return 'S1P';
+  if (stage2 && !f.s2p) return 'S2P';
+  return (
+    (f.ats ? brokenAtsRule(words, f) : undefined) ??
+    (stage1 ? brokenStage1Rule(words, f) : undefined) ??
+    (stage2 ? brokenStage2Rule(words, f) : undefined) ??
+    (isIllegalVmid(words, f) ? 'S2VMID' : undefined)
+  );
 }
 
 /** Rule 2: EATS against the stages, S2S and NS1ATS. */
-function isIllegalAts(words: Uint32Array, f: Features): boolean {
+function brokenAtsRule(words: Uint32Array, f: Features): StreamRule | undefined {
   const eats = STE.get.EATS(words);
   const stage2 = STE.get.Config(words) >= STE_CONFIG.S2;
   const stall2 = stage2 && STE.get.S2S(words) === 1;
-  if (eats === EATS.SPLIT) return STE.get.Config(words) !== STE_CONFIG.NESTED || stall2 || f.ns1ats;
+  if (eats === EATS.SPLIT) {
+    const nested = STE.get.Config(words) === STE_CONFIG.NESTED;
+    return !nested || stall2 || f.ns1ats ? 'EATS_SPLIT' : undefined;
+  }
   // Without DPT, 11 acts as 00.
-  return eats === EATS.FULL && stall2;
+  return eats === EATS.FULL && stall2 ? 'EATS_STALL' : undefined;
 }
 
 /** Rules 3 and 4: STRW, S1STALLD, the CD table's format, size and place. */
-function isIllegalStage1(words: Uint32Array, f: Features): boolean {
+function brokenStage1Rule(words: Uint32Array, f: Features): StreamRule | undefined {
   const { get } = STE;
   const stage1Only = get.Config(words) === STE_CONFIG.S1;
-  if (f.hyp && stage1Only && get.STRW(words) % 2 === 1) return true;
-  if (get.S1STALLD(words) === 1 && f.stallModel !== 0) return true;
+  if (f.hyp && stage1Only && get.STRW(words) % 2 === 1) return 'STRW';
+  if (get.S1STALLD(words) === 1 && f.stallModel !== 0) return 'S1STALLD';
   if (f.ssidSize > 0) {
     const cdMax = get.S1CDMax(words);
     const format = get.S1Fmt(words);
-    if (cdMax > f.ssidSize) return true;
+    if (cdMax > f.ssidSize) return 'S1CDMAX';
     if (cdMax > 0 && (format === S1FMT.TWO_LEVEL_4K || format === S1FMT.TWO_LEVEL_64K) && !f.cd2l)
-      return true;
+      return 'S1FMT';
   }
   // Beyond OAS, and nested beyond IAS: there a stage-2 fault would be allowed too.
-  return get.S1ContextPtr(words) >= 2 ** f.oas;
+  return get.S1ContextPtr(words) >= 2 ** f.oas ? 'S1CONTEXTPTR' : undefined;
 }
 
 /** Rule 6: a VMID of 16 bits, unless the stream uses none. */

@@ -13,10 +13,10 @@ import {
 } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';
 import type { CachePolicy } from './cache-policy.ts';
+import type { CacheUses } from './cache-uses.ts';
 import type { ConfigCache } from './config-cache.ts';
 import type { FaultState } from './fault.ts';
 import type { Features } from './features.ts';
-import type { StaleDetector } from './stale-detector.lanes.ts';
 import { type CachedStream, decodeStream, type L1StreamEntry } from './stream-entry.ts';
 import type { Tlb } from './tlb.ts';
 
@@ -30,7 +30,7 @@ export class StreamTable {
   readonly #cache: ConfigCache;
   readonly #policy: CachePolicy;
   readonly #tlb: Tlb;
-  readonly #detector: StaleDetector | undefined;
+  readonly #detector: CacheUses | undefined;
   readonly #scratch: Uint32Array = new Uint32Array(2);
   /** Bumped when software moves the table. */
   generation = 0;
@@ -43,7 +43,7 @@ export class StreamTable {
     cache: ConfigCache;
     policy: CachePolicy;
     tlb: Tlb;
-    detector: StaleDetector | undefined;
+    detector: CacheUses | undefined;
   }) {
     this.#memory = parts.memory;
     this.#words = parts.words;

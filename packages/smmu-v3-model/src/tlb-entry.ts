@@ -6,6 +6,10 @@ import type { Footprint } from './stale-footprint.lanes.ts';
 import type { MayBeStale } from './stale-use.ts';
 import type { TlbSpace } from './tlb.ts';
 
+/** See `Descriptor.slot`. */
+export const NO_SLOT = -1;
+export const MANY_SLOTS = -2;
+
 /** What tables and leaves have in common: a descriptor, and what it covers. */
 interface Descriptor extends MayBeStale {
   /** The table descriptor above, `undefined` when this one lies in the root table. */
@@ -28,6 +32,8 @@ interface Descriptor extends MayBeStale {
   readonly granuleLg2: number;
   /** What the stale-use detector compares with memory; made at the first use. */
   footprint: Footprint | undefined;
+  /** Where the front holds it: a slot, or one of `NO_SLOT` and `MANY_SLOTS`. */
+  slot: number;
 }
 
 /** A table descriptor on the way to a leaf. */

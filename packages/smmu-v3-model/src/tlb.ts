@@ -4,7 +4,7 @@
  * (ignoring it is allowed), speculative fills.
  */
 import type { MayBeStale } from './stale-use.ts';
-import type { TlbEntry, WalkEntry } from './tlb-entry.ts';
+import { NO_SLOT, type TlbEntry, type WalkEntry } from './tlb-entry.ts';
 import { hitsLeaf, hitsWalk, reachesSpace, type TlbInvalidation } from './tlb-invalidation.ts';
 import { alignKey } from './translation-key.lanes.ts';
 
@@ -22,7 +22,7 @@ export interface SpaceTags {
 /** Entries of one size. */
 interface Shelf<E> {
   readonly size: number;
-  readonly map: Map<number, E>;
+  map: Map<number, E>;
   /** Most that an entry answers for: see `coverSize`. */
   widest: number;
 }
@@ -38,6 +38,8 @@ export class TlbSpace implements SpaceTags {
   readonly aset: number;
   /** Entries for every ASID of the same world, VMID and ASET; itself for a global space. */
   readonly global: TlbSpace;
+  /** Bumped when a leaf wider than a page comes in, which may stand before leaves of `global`. */
+  epoch = 0;
   /** Translations that need nothing more: of the only stage, or combined. */
   readonly leaves: Shelf<TlbEntry>[] = [];
   /** Stage-1 leaves of nested streams, whose output is an IPA. */
@@ -45,7 +47,10 @@ export class TlbSpace implements SpaceTags {
   /** Table descriptors, deepest (smallest) first. */
   readonly walks: Shelf<WalkEntry>[] = [];
 
-  constructor(tags: SpaceTags, global: TlbSpace | undefined) {
+  readonly #gone: (TlbEntry | WalkEntry)[];
+
+  constructor(tags: SpaceTags, global: TlbSpace | undefined, gone: (TlbEntry | WalkEntry)[]) {
+    this.#gone = gone;
     this.stage = tags.stage;
     this.world = tags.world;
     this.vmid = tags.vmid;
@@ -75,7 +80,9 @@ export class TlbSpace implements SpaceTags {
   }
 
   insert(entry: TlbEntry): void {
-    insertInto(this.leaves, entry);
+    if (entry.size !== PAGE) this.epoch++;
+    const replaced = insertInto(this.leaves, entry);
+    if (replaced !== undefined && replaced.slot !== NO_SLOT) this.#gone.push(replaced);
   }
 
   insertPart(entry: TlbEntry): void {
@@ -84,6 +91,20 @@ export class TlbSpace implements SpaceTags {
 
   insertWalk(entry: WalkEntry): void {
     insertInto(this.walks, entry);
+  }
+
+  /** See {@link Tlb.keep}. */
+  keep(): () => void {
+    const leaves = keepShelves(this.leaves);
+    const parts = keepShelves(this.parts);
+    const walks = keepShelves(this.walks);
+    const { epoch } = this;
+    return () => {
+      this.epoch = epoch;
+      leaves();
+      parts();
+      walks();
+    };
   }
 
   /** True when no leaf was ever inserted. */
@@ -108,19 +129,36 @@ function find<E>(shelves: readonly Shelf<E>[], key: number): E | undefined {
   return undefined;
 }
 
-function insertInto<E extends TlbEntry | WalkEntry>(shelves: Shelf<E>[], entry: E): void {
+function insertInto<E extends TlbEntry | WalkEntry>(shelves: Shelf<E>[], entry: E): E | undefined {
   let shelf = shelves.find(({ size }) => size === entry.size);
   if (shelf === undefined) {
     shelf = { size: entry.size, map: new Map(), widest: entry.size };
     shelves.push(shelf);
     shelves.sort((a, b) => a.size - b.size);
   }
-  shelf.map.set(entry.key / PAGE, entry);
+  const at = entry.key / PAGE;
+  const replaced = shelf.map.get(at);
+  shelf.map.set(at, entry);
   shelf.widest = Math.max(shelf.widest, entry.coverSize);
+  return replaced;
+}
+
+function keepShelves<E>(shelves: Shelf<E>[]): () => void {
+  const kept = shelves.map((shelf) => ({ shelf, map: shelf.map, widest: shelf.widest }));
+  for (const { shelf, map } of kept) shelf.map = new Map(map);
+  return () => {
+    for (const { shelf, map, widest } of kept) {
+      shelf.map = map;
+      shelf.widest = widest;
+    }
+    shelves.splice(0, shelves.length, ...kept.map(({ shelf }) => shelf));
+  };
 }
 
 /** All cached translations of the SMMU. */
 export class Tlb {
+  /** Entries that the front held and that are held here no more. */
+  readonly gone: (TlbEntry | WalkEntry)[] = [];
   readonly #spaces: TlbSpace[] = [];
   readonly #onRemove: (entry: MayBeStale) => void;
 
@@ -133,7 +171,7 @@ export class Tlb {
     const found = this.#find(tags);
     if (found !== undefined) return found;
     const global = tags.asid < 0 ? undefined : this.space({ ...tags, asid: -1 });
-    const made = new TlbSpace(tags, global);
+    const made = new TlbSpace(tags, global, this.gone);
     this.#spaces.push(made);
     return made;
   }
@@ -141,6 +179,17 @@ export class Tlb {
   /** The space of a VMID's IPAs. */
   ipaSpace(vmid: number): TlbSpace {
     return this.space({ stage: 2, world: 0, vmid, asid: -1, aset: 0 });
+  }
+
+  /** Notes what is held and gives the way back to it, whatever was inserted since: for looking without being seen. */
+  keep(): () => void {
+    const spaces = this.#spaces.map((space) => space.keep());
+    const gone = this.gone.length;
+    return () => {
+      this.gone.length = gone;
+      for (const restore of spaces) restore();
+      this.#spaces.length = spaces.length;
+    };
   }
 
   /** Leaf entries held. */
@@ -184,6 +233,7 @@ export class Tlb {
     const drop = (at: number, entry: E): void => {
       if (!hits(op, entry)) return;
       map.delete(at);
+      if (entry.slot !== NO_SLOT) this.gone.push(entry);
       if (entry.stale !== undefined) this.#onRemove(entry);
       removed++;
     };

@@ -5,6 +5,7 @@
  */
 import { CR0, GBPA, REGISTER_OFFSET as R, S1DSS } from '@iommukit/arm-arch';
 import type { CachePolicy } from './cache-policy.ts';
+import type { CacheUses } from './cache-uses.ts';
 import type { ConfigCache } from './config-cache.ts';
 import type { CachedContext } from './context-descriptor.ts';
 import type { ContextTable } from './context-table.ts';
@@ -13,10 +14,10 @@ import { type Features, inputSize } from './features.ts';
 import { bothPermit, lacksWrite, neededBits, permits, writes } from './permission.lanes.ts';
 import type { Regime } from './regime.ts';
 import type { Stage2, Stage2Counts } from './stage2.ts';
-import type { StaleDetector } from './stale-detector.lanes.ts';
 import type { CachedStream } from './stream-entry.ts';
 import type { StreamTable } from './stream-table.ts';
-import type { TlbEntry } from './tlb-entry.ts';
+import { NO_SLOT, type TlbEntry } from './tlb-entry.ts';
+import { accessMode, type FrontAccess, type FrontGroup, type TlbFront } from './tlb-front.lanes.ts';
 import { alignKey, isUpper, lookupKey } from './translation-key.lanes.ts';
 import { inHalf } from './walk.lanes.ts';
 
@@ -46,9 +47,6 @@ export class Translator {
   stream: CachedStream | undefined = undefined;
   context: CachedContext | undefined = undefined;
   half: Regime | undefined = undefined;
-  /** The leaves of stage 1 and of stage 2 that translated it. */
-  inner: TlbEntry | undefined = undefined;
-  outer: TlbEntry | undefined = undefined;
   /** What the cache last gave, while nothing is removed from it: a device repeats itself. */
   #lastStream: CachedStream | undefined = undefined;
   #lastContext: CachedContext | undefined = undefined;
@@ -60,8 +58,15 @@ export class Translator {
   readonly #streams: StreamTable;
   readonly #contexts: ContextTable;
   readonly #stage2: Stage2;
-  readonly #detector: StaleDetector | undefined;
+  readonly #detector: CacheUses | undefined;
   readonly #counts: CacheCounts;
+  readonly #front: TlbFront | undefined;
+  /** The entry that translated the last transaction alone, or the leaves that did so together. */
+  #entry: TlbEntry | undefined = undefined;
+  #inner: TlbEntry | undefined = undefined;
+  #outer: TlbEntry | undefined = undefined;
+  /** The group of the last transaction, if the front translated it. */
+  #group: FrontGroup | undefined = undefined;
 
   constructor(parts: {
     words: Uint32Array;
@@ -72,8 +77,10 @@ export class Translator {
     contexts: ContextTable;
     stage2: Stage2;
     fault: FaultState;
-    detector: StaleDetector | undefined;
+    detector: CacheUses | undefined;
     counts: CacheCounts;
+    /** Absent where every step is wanted. */
+    front?: TlbFront | undefined;
   }) {
     this.fault = parts.fault;
     this.#words = parts.words;
@@ -85,6 +92,18 @@ export class Translator {
     this.#stage2 = parts.stage2;
     this.#detector = parts.detector;
     this.#counts = parts.counts;
+    this.#front = parts.front;
+  }
+
+  /** The leaf of stage 1 that translated the last transaction. */
+  get inner(): TlbEntry | undefined {
+    // Not on each hit: to read the entry costs a line of the CPU's cache.
+    return this.#entry === undefined ? this.#inner : (this.#entry.inner ?? this.#entry);
+  }
+
+  /** The leaf of stage 2. */
+  get outer(): TlbEntry | undefined {
+    return this.#entry === undefined ? this.#outer : this.#entry.outer;
   }
 
   /** Sets the attributes that the next transaction comes with. */
@@ -98,12 +117,56 @@ export class Translator {
    * both; `ssid` is -1 for SSV=0.
    */
   resolve(streamId: number, ssid: number, page: number, rw: number): number {
+    const front = this.#front;
+    if (front === undefined) return this.#resolve(streamId, ssid, page, rw);
+    const mode = accessMode(rw, this.privileged, this.instruction);
+    const slot = front.find(streamId, ssid, page, mode);
+    if (slot < 0) return this.#unknown(front, { streamId, ssid, page, mode }, rw);
+    const group = front.groupAt(slot);
+    if (this.#group !== group) {
+      // A device repeats itself: what the group gives is in place already.
+      this.#group = group;
+      this.bypassed = false;
+      this.tlbHit = true;
+      this.stream = group.stream;
+      this.context = group.context;
+      this.half = group.half;
+    }
+    this.#entry = front.entryAt(slot);
+    this.#override(group.stream, rw);
+    const counts = this.#counts;
+    counts.configHits += 2;
+    counts.tlbHits++;
+    return front.outputAt(slot);
+  }
+
+  /** The full path, where the front knows no answer. */
+  #unknown(front: TlbFront, access: FrontAccess, rw: number): number {
+    const { reports } = front;
+    const paddr = this.#resolve(access.streamId, access.ssid, access.page, rw);
+    if (this.#entry !== undefined && paddr >= 0 && front.reports === reports)
+      this.#admit(front, access, paddr);
+    return paddr;
+  }
+
+  /** Leaves a hit to the front, when its STE and CD came from the cache. */
+  #admit(front: TlbFront, access: FrontAccess, paddr: number): void {
+    const { stream, context, half } = this;
+    const entry = this.#entry;
+    if (stream === undefined || context === undefined || half === undefined) return;
+    if (entry === undefined || this.#lastStream !== stream || this.#lastContext !== context) return;
+    front.admit(access, { stream, context, half, entry }, paddr);
+  }
+
+  #resolve(streamId: number, ssid: number, page: number, rw: number): number {
+    this.#entry = undefined;
+    this.#group = undefined;
     this.bypassed = false;
     this.tlbHit = false;
     this.stream = undefined;
     this.context = undefined;
-    this.inner = undefined;
-    this.outer = undefined;
+    this.#inner = undefined;
+    this.#outer = undefined;
     // Step 2: SMMUEN=0 (3.4, 6.3.9.6).
     if (CR0.get.SMMUEN(this.#words, R.CR0ACK / 4) === 0) return this.#disabled(page);
     // Step 3: the STE.
@@ -222,7 +285,7 @@ export class Translator {
     const entry = this.#stage2.resolve(stream, page, need, 'IN');
     if (entry === undefined) return REFUSED;
     this.tlbHit = this.#counts.ipaMisses === ipaMisses;
-    this.outer = entry;
+    this.#outer = entry;
     return entry.output + (page - entry.key);
   }
 
@@ -265,8 +328,7 @@ export class Translator {
     this.#detector?.checkLeaf(entry, stream, cd, half);
     if (!permits(entry.permissions, need)) return this.#unpermitted(entry, stream, page, need);
     this.tlbHit = true;
-    this.inner = entry.inner ?? entry;
-    this.outer = entry.outer;
+    this.#entry = entry;
     return entry.output + (key - entry.key);
   }
 
@@ -277,6 +339,7 @@ export class Translator {
     const dirty =
       writes(need) &&
       (inner.clean || (entry.outer?.clean === true && permits(inner.permissions, need)));
+    if (dirty) this.#front?.forget();
     if (dirty && context !== undefined) return this.#miss(stream, context, page, need);
     this.tlbHit = true;
     if (!permits(inner.permissions, need)) return this.#unpermittedStage1(inner, need);
@@ -307,13 +370,13 @@ export class Translator {
       }
     }
     if (!permits(entry.permissions, need)) return this.#unpermittedStage1(entry, need);
-    this.inner = entry;
+    this.#inner = entry;
     const output = entry.output + (key - entry.key);
     if (!isNested) return output;
     // Step 9: stage 2 on the IPA.
     const outer = this.#stage2.resolve(stream, output, need, 'IN');
     if (outer === undefined) return REFUSED;
-    this.outer = outer;
+    this.#outer = outer;
     const { walker } = this.#stage2;
     if (
       tlb === 'keep' &&
@@ -366,7 +429,11 @@ function combine(inner: TlbEntry, outer: TlbEntry, key: number): TlbEntry {
   const size = Math.min(inner.size, outer.size);
   const start = alignKey(key, size);
   const ipa = inner.output + (start - inner.key);
+  // What a hit reads stands first; the same order as in `walk.lanes.ts`, or each use would meet two shapes.
   return {
+    slot: NO_SLOT,
+    inner,
+    outer,
     parent: inner.parent,
     under: inner.under,
     paddr: inner.paddr,
@@ -384,8 +451,6 @@ function combine(inner: TlbEntry, outer: TlbEntry, key: number): TlbEntry {
     dirtied: bothPermit(inner.dirtied, outer.dirtied),
     clean: inner.clean || outer.clean,
     space: inner.space,
-    inner,
-    outer,
     footprint: undefined,
     stale: undefined,
   };

@@ -28,15 +28,17 @@ import {
 import type { Regime, WideFormat } from './regime.ts';
 import type { CachedStream } from './stream-entry.ts';
 import type { TlbSpace } from './tlb.ts';
-import type { TlbEntry, WalkEntry } from './tlb-entry.ts';
+import { NO_SLOT, type TlbEntry, type WalkEntry } from './tlb-entry.ts';
 import { alignKey, lookupKey } from './translation-key.lanes.ts';
 
 const TWO32 = 0x1_0000_0000;
 const TAG = 2 ** 56;
 const ALL = 2 ** 64;
 const PAGE = 4096;
-/** Bytes of an entry of level -1, which only the 4 KiB granule has. */
-const LEVEL_MINUS_1 = 2 ** 48;
+/** Powers of two; `**` costs twenty times a load. */
+const SIZE: Float64Array = Float64Array.from({ length: 64 }, (_, n) => 2 ** n);
+/** 1 / 2^n: what an index is multiplied with, which costs a quarter of a division. */
+const INVERSE: Float64Array = Float64Array.from({ length: 64 }, (_, n) => 2 ** -n);
 
 /** Counts of one walker. */
 export interface WalkCounts {
@@ -73,12 +75,24 @@ export interface WalkJob {
   readonly through: CachedStream | undefined;
 }
 
+/** The block of memory that a stage's last descriptor lay in: tables stand close together. */
+class HeldBlock {
+  lo = 0;
+  /** -1: none yet. */
+  hi = -1;
+  lanes: Uint32Array = new Uint32Array(0);
+}
+
 /** Reads tables, and updates them. */
 export class Walker {
+  readonly #held1: HeldBlock = new HeldBlock();
+  readonly #held2: HeldBlock = new HeldBlock();
   readonly #memory: MemoryView;
   readonly #fault: FaultState;
   readonly #counts: WalkCounts;
   readonly #keepTables: boolean;
+  /** Whether entries name the tables that they were found through. */
+  readonly #traces: boolean;
   readonly #structures: StructureAccess;
   readonly #levelOneHint: boolean;
 
@@ -87,6 +101,8 @@ export class Walker {
     fault: FaultState;
     counts: WalkCounts;
     keepTables: boolean;
+    /** Something compares entries with their tables later. */
+    traces: boolean;
     structures: StructureAccess;
     bbml: number;
   }) {
@@ -94,6 +110,7 @@ export class Walker {
     this.#fault = parts.fault;
     this.#counts = parts.counts;
     this.#keepTables = parts.keepTables;
+    this.#traces = parts.traces || parts.keepTables;
     this.#structures = parts.structures;
     this.#levelOneHint = parts.bbml === 1;
   }
@@ -101,103 +118,143 @@ export class Walker {
   /** The leaf that maps the address, whatever it permits; `undefined` after raising the fault (7.3.12-7.3.15, in that order). */
   walk(job: WalkJob): TlbEntry | undefined {
     const { regime, page, need, space, made, through } = job;
-    const { granule, startLevel, outputEnd } = regime;
+    const { granule, startLevel, outputEnd, wide } = regime;
     const memory = this.#memory;
     const key = lookupKey(page);
     const ia = page >= regime.bytes ? page % regime.bytes : page;
     const granuleLg2 = granule.shift;
+    const { stride } = granule;
+    const held = regime.stage === 1 ? this.#held1 : this.#held2;
+    const inBlock = memory.blockBytes - 1;
+    // Outputs end at 2^32 at the least.
+    const endHi = outputEnd / TWO32;
     let parent = job.above;
-    let level = parent === undefined ? startLevel : parent.level + 1;
-    let table = parent === undefined ? regime.root : parent.next;
-    let limits = parent === undefined ? 0 : parent.limits;
+    let level = startLevel;
+    // The root may be several tables; an index into it is as wide as the input.
+    let mask = -1;
+    let table = regime.root;
+    let limits = 0;
+    if (parent !== undefined) {
+      level = parent.level + 1;
+      mask = (1 << stride) - 1;
+      table = parent.next;
+      limits = parent.limits;
+    }
+    // In lanes: tables are aligned to their size, so that nothing carries.
+    let tableLo = table | 0;
+    let tableHi = (table / TWO32) | 0;
     let under: TlbEntry | undefined;
     this.#counts.walks++;
     for (;;) {
-      const size = level < 0 ? LEVEL_MINUS_1 : (granule.entryBytes[level] as number);
-      const index =
-        level === startLevel ? Math.trunc(ia / size) : (ia / size) & ((1 << granule.stride) - 1);
-      const at = table + index * 8;
-      let paddr = at;
+      const shift = granuleLg2 + stride * (3 - level);
+      const atLo = tableLo | (((ia * (INVERSE[shift] as number)) & mask) << 3);
+      const atHi = tableHi;
+      let paLo = atLo;
+      let paHi = atHi;
       if (through !== undefined) {
-        const page = at - (at & (PAGE - 1));
-        under = this.#structures.structure(through, page, STRUCTURE_READ, 'TT');
+        const ipa = atHi * TWO32 + ((atLo & -PAGE) >>> 0);
+        under = this.#structures.structure(through, ipa, STRUCTURE_READ, 'TT');
         if (under === undefined) return undefined;
-        paddr = under.output + (at - under.key);
+        const frame = under.output + (ipa - under.key);
+        paLo = frame | 0 | (atLo & (PAGE - 1));
+        paHi = (frame / TWO32) | 0;
       }
-      if (!memory.isBacked(paddr)) {
-        this.#fault.raiseWalkAbort(regime.stage, job.class, paddr);
-        return undefined;
+      let lo: number;
+      let hi: number;
+      if ((((paLo ^ held.lo) & ~inBlock) | (paHi ^ held.hi)) === 0) {
+        const k = (paLo & inBlock) >>> 2;
+        lo = (held.lanes[k] as number) | 0;
+        hi = (held.lanes[k + 1] as number) | 0;
+      } else {
+        const paddr = paHi * TWO32 + (paLo >>> 0);
+        if (!memory.isBacked(paddr)) {
+          this.#fault.raiseWalkAbort(regime.stage, job.class, paddr);
+          return undefined;
+        }
+        lo = memory.load64(paddr) | 0;
+        hi = memory.hi | 0;
+        // Only where something stands: to hold a block makes it.
+        if ((lo | hi) !== 0) hold(held, memory, paLo, paHi);
       }
-      const lo = memory.load64(paddr);
-      const { hi } = memory;
       this.#counts.descriptorLoads++;
       if (level < 3 && (lo & PTE_TYPE_MASK) === PTE_TYPE_TABLE) {
-        const next = outputOf(lo, hi, granule.bytes, regime.wide);
-        if (next >= outputEnd) return this.#refuse(job, 'F_ADDR_SIZE');
+        const nextLo = lo & -(1 << granuleLg2);
+        const nextHi = addressHi(lo, hi, wide);
+        if (nextHi >= endHi) return this.#refuse(job, 'F_ADDR_SIZE');
         let used = lo;
         if (regime.haft && (lo & PTE_LO_AF) === 0) {
-          used = (lo | PTE_LO_AF) >>> 0;
-          const done = this.#update(job, at, paddr, { lo, hi, used });
+          used = lo | PTE_LO_AF;
+          const done = this.#update(job, { atLo, atHi, paLo, paHi }, { lo, hi, used });
           if (done === undefined) return undefined;
           if (!done) continue;
         }
         if (regime.stage === 1 && !regime.had) limits |= tableLimits(hi);
-        const start = alignKey(key, size);
-        parent = {
-          parent,
-          under,
-          paddr,
-          lo: used,
-          hi,
-          level,
-          key: start,
-          size,
-          coverKey: start,
-          coverSize: size,
-          made,
-          granuleLg2,
-          next,
-          limits,
-          footprint: undefined,
-          stale: undefined,
-        };
-        if (this.#keepTables) space.insertWalk(parent);
-        table = next;
+        if (this.#traces) {
+          const size = SIZE[shift] as number;
+          const start = alignKey(key, size);
+          parent = {
+            parent,
+            under,
+            paddr: paHi * TWO32 + (paLo >>> 0),
+            lo: used >>> 0,
+            hi: hi >>> 0,
+            level,
+            key: start,
+            size,
+            coverKey: start,
+            coverSize: size,
+            made,
+            granuleLg2,
+            next: nextHi * TWO32 + (nextLo >>> 0),
+            limits,
+            footprint: undefined,
+            slot: NO_SLOT,
+            stale: undefined,
+          };
+          if (this.#keepTables) space.insertWalk(parent);
+        }
+        tableLo = nextLo;
+        tableHi = nextHi;
+        mask = (1 << stride) - 1;
         level++;
         continue;
       }
       if (!isLeaf(lo, level, regime)) return this.#refuse(job, 'F_TRANSLATION');
-      const block = alignKey(key, size);
-      const base = outputOf(lo, hi, size, regime.wide);
+      const size = SIZE[shift] as number;
+      const block = size === PAGE ? key : alignKey(key, size);
+      const base = outputOf(lo >>> 0, hi, size, wide);
       if (base + (key - block) >= outputEnd) return this.#refuse(job, 'F_ADDR_SIZE');
       let used = lo;
       if ((lo & PTE_LO_AF) === 0) {
         // With HA=1, AFFD is ignored (3.13).
-        if (regime.ha) used = (used | PTE_LO_AF) >>> 0;
+        if (regime.ha) used |= PTE_LO_AF;
         else if (!regime.affd) return this.#refuse(job, 'F_ACCESS');
       }
       const granted = leafPermissions(regime, lo, hi, limits);
       let clean = isWritableClean(regime, lo, hi);
       // Stage 2 never dirties the leaf that maps a CD; a CD is only ever read.
       if (clean && writes(need) && permits(granted, need)) {
-        used = dirtied(regime, used);
+        used = dirtied(regime, used) | 0;
         clean = false;
       }
       if (used !== lo) {
-        const done = this.#update(job, at, paddr, { lo, hi, used });
+        const done = this.#update(job, { atLo, atHi, paLo, paHi }, { lo, hi, used });
         if (done === undefined) return undefined;
         if (!done) continue;
       }
       // A block larger than the output range is kept as far as that reaches.
       const covered = Math.min(size, outputEnd);
-      const start = alignKey(key, covered);
+      const start = covered === size ? block : alignKey(key, covered);
       const global = regime.rule === 'el1' && (lo & PTE_LO_NG) === 0;
       return {
+        slot: NO_SLOT,
+        inner: undefined,
+        outer: undefined,
         parent,
         under,
-        paddr,
-        lo: used,
-        hi,
+        paddr: paHi * TWO32 + (paLo >>> 0),
+        lo: used >>> 0,
+        hi: hi >>> 0,
         level,
         key: start,
         size: covered,
@@ -210,8 +267,6 @@ export class Walker {
         dirtied: granted,
         clean,
         space: global ? space.global : space,
-        inner: undefined,
-        outer: undefined,
         footprint: undefined,
         stale: undefined,
       };
@@ -226,18 +281,19 @@ export class Walker {
   /** Hardware update of a descriptor (3.13): false when memory has changed meanwhile, `undefined` after a fault of stage 2. */
   #update(
     job: WalkJob,
-    at: number,
-    paddr: number,
+    at: { atLo: number; atHi: number; paLo: number; paHi: number },
     word: { lo: number; hi: number; used: number },
   ): boolean | undefined {
     const { through } = job;
     if (through !== undefined) {
       // The update of a stage-1 descriptor is a write of its own at stage 2, and may dirty the leaf there.
-      const page = at - (at & (PAGE - 1));
+      const page = at.atHi * TWO32 + ((at.atLo & -PAGE) >>> 0);
       if (this.#structures.structure(through, page, STRUCTURE_WRITE, 'TT') === undefined)
         return undefined;
     }
-    return this.#memory.cas64(paddr, word.lo, word.hi, word.used, word.hi);
+    const { lo, hi, used } = word;
+    const paddr = at.paHi * TWO32 + (at.paLo >>> 0);
+    return this.#memory.cas64(paddr, lo >>> 0, hi >>> 0, used >>> 0, hi >>> 0);
   }
 
   #refuse(job: WalkJob, event: 'F_TRANSLATION' | 'F_ADDR_SIZE' | 'F_ACCESS'): undefined {
@@ -256,17 +312,31 @@ export function inHalf(page: number, half: Regime): boolean {
   return half.upper ? address >= top - bytes : address < bytes;
 }
 
-function isLeaf(lo: number, level: number, regime: Regime): boolean {
+/** True for a valid leaf where one may stand (DDI 0487 D8.3). */
+export function isLeaf(lo: number, level: number, regime: Regime): boolean {
   if ((lo & PTE_VALID) === 0) return false;
   if (level === 3) return (lo & PTE_TYPE_MASK) === PTE_TYPE_TABLE;
   return level >= regime.leafLevel;
 }
 
-function outputOf(lo: number, hi: number, size: number, wide: WideFormat): number {
-  if (wide === 'none') return alignKey((hi & PTE_HI_ADDRESS_MASK) * TWO32 + lo, size);
-  const top =
-    wide === 'ds'
-      ? (hi & 0x3_ffff) | ((lo & 0x300) << 10)
-      : (hi & PTE_HI_ADDRESS_MASK) | ((lo & 0xf000) << 4);
-  return alignKey(top * TWO32 + lo, size);
+/** Bits 51:32 of the address that a descriptor holds. */
+function addressHi(lo: number, hi: number, wide: WideFormat): number {
+  if (wide === 'none') return hi & PTE_HI_ADDRESS_MASK;
+  return wide === 'ds'
+    ? (hi & 0x3_ffff) | ((lo & 0x300) << 10)
+    : (hi & PTE_HI_ADDRESS_MASK) | ((lo & 0xf000) << 4);
+}
+
+function hold(held: HeldBlock, memory: MemoryView, lo: number, hi: number): void {
+  const lanes = memory.block(lo, hi);
+  if (lanes === undefined) return;
+  held.lo = lo & ~(memory.blockBytes - 1);
+  held.hi = hi;
+  held.lanes = lanes;
+}
+
+/** The address that a descriptor holds, aligned to what it points to. */
+export function outputOf(lo: number, hi: number, size: number, wide: WideFormat): number {
+  const value = addressHi(lo, hi, wide) * TWO32 + lo;
+  return size === PAGE ? value - (lo & (PAGE - 1)) : alignKey(value, size);
 }

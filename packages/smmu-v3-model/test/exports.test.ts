@@ -15,5 +15,6 @@ test('the exported names are these', async () => {
     'UnmodelledError',
     'decodeFeatures',
     'encodeFeatures',
+    'renderExplanation',
   ]);
 });

@@ -105,7 +105,7 @@ describe('unmap (IHI 0070 3.21, 16.2)', () => {
     m.word(m.leaf, 0n);
     m.issue(tlbiVa(0x1000));
     expect(verdict(m.access(0x1000))).toBe('ok');
-    expect(m.smmu.staleUses[0]?.class).toBe('pending');
+    expect(m.smmu.staleUses[0]?.class).toBe('race');
     m.issue(m.sync());
     expect(verdict(m.access(0x1000))).toBe('F_TRANSLATION');
   });

@@ -83,3 +83,40 @@ test.each([...new Set(VECTOR_FILES.map(({ kind }) => kind))])('the schema of %s'
     }
   expect(operations > 0).toBe(!kind.endsWith('-cfg-matrix'));
 });
+
+test.each(['golden', 'qemu-vectors', 'qtest', 'smmu-architecture'])(
+  'data/%s has a README, and the package names it',
+  (folder) => {
+    expect(readdirSync(new URL('data/', root))).toContain(folder);
+    expect(read(`data/${folder}/README.md`)).toMatch(/^# /);
+    expect(read('README.md')).toContain(`data/${folder}/`);
+  },
+);
+
+test('folders of data', () => {
+  expect(readdirSync(new URL('data/', root)).sort()).toEqual([
+    'golden',
+    'qemu-vectors',
+    'qtest',
+    'smmu-architecture',
+  ]);
+});
+
+test('architecture vectors: one case a line, each kind of case in the documentation', () => {
+  const text = read('data/smmu-architecture/smmu-architecture.json');
+  const { kind, version, origin, cases } = JSON.parse(text) as {
+    readonly kind: string;
+    readonly version: number;
+    readonly origin: string;
+    readonly cases: readonly {
+      readonly case: string;
+      readonly steps?: readonly { op: string }[];
+    }[];
+  };
+  expect([kind, version]).toEqual(['smmu-architecture', 1]);
+  expect(origin).toMatch(/^iommukit \d+\.\d+\.\d+/);
+  expect(text.split('\n')).toHaveLength(cases.length + 3);
+  const names = cases.flatMap((one) => [one.case, ...(one.steps ?? []).map(({ op }) => op)]);
+  for (const name of new Set(names))
+    expect(read('data/smmu-architecture/README.md')).toContain(`| \`${name}\` |`);
+});

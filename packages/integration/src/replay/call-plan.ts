@@ -1,7 +1,11 @@
 import type { DmaDirection, FtraceTrace, TraceEvent } from '@iommukit/captures';
 import { DriftCauses } from './drift-causes.ts';
+import { inRam } from './environment.ts';
 import { type EventPlan, SMMU_SUFFIX } from './event-plan.ts';
 import type { DmaCall, Operation, Piece, Unjoined } from './operation.ts';
+import { ProbeBatches } from './probe-batches.ts';
+
+const PAGE = 4096;
 
 interface Undo {
   readonly operation: Operation & { op: 'uncall' };
@@ -15,8 +19,13 @@ interface Context {
     readonly call: DmaCall;
     readonly pieces: Piece[];
     readonly attached: number;
+    /** The group whose IOVA space it lies in, by a probe; -1 without one. */
+    readonly group: number;
+    readonly line: number;
     end: number;
   } | null;
+  /** The last request for an IOVA that a probe saw; null without probes. */
+  asked: { readonly group: number; readonly bytes: number } | null;
   /** An unmap whose dma_unmap_page has not come yet. */
   undo: Undo | null;
   /** The device of a dma_unmap_sg or dma_free, which come before their unmap. */
@@ -38,8 +47,11 @@ class CallPlanner {
   readonly #operations: Operation[] = [];
   readonly #unjoined: Unjoined[] = [];
   readonly #contexts = new Map<number, Context>();
+  readonly #probes = new ProbeBatches();
   readonly #drift = new DriftCauses();
   readonly #groupOf = new Map<string, number>();
+  /** Groups by the kernel's pointer of their IOVA domain; empty without probes. */
+  readonly #groupOfSpace = new Map<string, number>();
   readonly #firstDevice = new Map<number, string>();
   readonly #withDoorbell = new Set<number>();
   /** Live calls by device group, then by the kernel's first IOVA. */
@@ -52,11 +64,27 @@ class CallPlanner {
         const { device, groupId } = event;
         this.#groupOf.set(device, groupId);
         if (!this.#firstDevice.has(groupId)) this.#firstDevice.set(groupId, device);
-        this.#push(event, { op: 'attach', device, group: groupId });
+        const operation = this.#probes.join(event);
+        if (operation !== null) this.#operations.push(operation);
         return;
       }
       case 'attach_device_to_domain':
+        this.#probes.attached(event.context);
         this.#context(event).attached = this.#groupOf.get(event.device) ?? -1;
+        return;
+      case 'init':
+        this.#groupOfSpace.set(event.iovad, this.#context(event).attached);
+        return;
+      case 'alloc_fast': {
+        const context = this.#context(event);
+        // What is still open got no dma event.
+        this.#settle(context);
+        const group = this.#groupOfSpace.get(event.iovad) ?? -1;
+        context.asked = { group, bytes: event.size * PAGE };
+        return;
+      }
+      case 'free_fast':
+        this.#freed(event);
         return;
       case 'map':
         this.#map(event);
@@ -131,6 +159,8 @@ class CallPlanner {
       return;
     }
     this.#settle(context);
+    const { asked } = context;
+    context.asked = null;
     const pieces: Piece[] = [{ paddr, size }];
     const call: DmaCall = {
       kind: 'msi',
@@ -140,10 +170,13 @@ class CallPlanner {
       paddr,
       size,
       pieces,
+      asked: asked?.bytes ?? -1,
       drifts: false,
       ourIova: -1,
     };
-    context.open = { call, pieces, attached: context.attached, end: iova + size };
+    const { attached } = context;
+    const group = asked?.group ?? -1;
+    context.open = { call, pieces, attached, group, line: event.line, end: iova + size };
     context.attached = -1;
     this.#drift.begun(call, event.context);
     this.#push(event, { op: 'call', call });
@@ -157,6 +190,10 @@ class CallPlanner {
     for (const call of context.doorbells.splice(0)) this.#placeDoorbell(call, group);
     context.attached = -1;
     const open = context.open;
+    if (open !== null && open.group >= 0 && open.group !== group) {
+      this.#settle(context);
+      return null;
+    }
     context.open = null;
     if (open === null) return null;
     open.call.device = event.device;
@@ -165,13 +202,28 @@ class CallPlanner {
     return open.call;
   }
 
-  /** A run that no dma event closed is a doorbell: of the group that this context has just attached, or of the next event's. */
+  /**
+   * A run that no dma event closed is a doorbell, of the group that this context has just attached, or of the next event's; or, in RAM, pieces of
+   * the two-step API, whose group only a probe tells.
+   */
   #settle(context: Context): void {
     const { open } = context;
     context.open = null;
     if (open === null) return;
-    if (open.attached >= 0) this.#placeDoorbell(open.call, open.attached);
+    if (inRam(open.call.paddr)) this.#placeTwoStep(open.call, open.group, open.line);
+    else if (open.attached >= 0) this.#placeDoorbell(open.call, open.attached);
     else context.doorbells.push(open.call);
+  }
+
+  #placeTwoStep(call: DmaCall, group: number, line: number): void {
+    const device = this.#firstDevice.get(group);
+    if (device === undefined) {
+      this.#lost(line, 'a dma_map event after these maps, or an alloc_fast before');
+      return;
+    }
+    call.kind = 'two-step';
+    call.device = device;
+    this.#calls(group).set(call.kernelIova, call);
   }
 
   #placeDoorbell(call: DmaCall, group: number): void {
@@ -202,6 +254,28 @@ class CallPlanner {
     context.undoing = '';
   }
 
+  /** The free of a two-step range: no dma event will name its device, so the probe does. */
+  #freed(event: TraceEvent & { event: 'free_fast' }): void {
+    const context = this.#context(event);
+    const { undo } = context;
+    const group = this.#groupOfSpace.get(event.iovad);
+    if (undo === null || group === undefined || undo.iova !== event.pfn * PAGE) return;
+    const calls = this.#calls(group);
+    if (!calls.has(undo.iova)) this.#settleAt(group, undo.iova);
+    const call = calls.get(undo.iova);
+    if (call?.kind !== 'two-step') return;
+    context.undo = null;
+    this.#undo(undo, call.device);
+  }
+
+  /** The context that mapped the range may have been silent since. */
+  #settleAt(group: number, iova: number): void {
+    for (const context of this.#contexts.values()) {
+      const { open } = context;
+      if (open?.group === group && open.call.kernelIova === iova) this.#settle(context);
+    }
+  }
+
   #undo(undo: Undo, device: string): void {
     const calls = this.#calls(this.#groupOf.get(device) ?? -1);
     const call = calls.get(undo.iova);
@@ -225,7 +299,14 @@ class CallPlanner {
   #context(event: TraceEvent): Context {
     let context = this.#contexts.get(event.context);
     if (context === undefined) {
-      context = { open: null, undo: null, undoing: '', attached: -1, doorbells: [] };
+      context = {
+        open: null,
+        asked: null,
+        undo: null,
+        undoing: '',
+        attached: -1,
+        doorbells: [],
+      };
       this.#contexts.set(event.context, context);
     }
     return context;
@@ -233,10 +314,7 @@ class CallPlanner {
 
   #push(
     event: TraceEvent,
-    operation:
-      | { op: 'attach'; device: string; group: number }
-      | { op: 'call'; call: DmaCall }
-      | { op: 'mark'; text: string },
+    operation: { op: 'call'; call: DmaCall } | { op: 'mark'; text: string },
   ): void {
     const { cpu, context, tsUs } = event;
     this.#operations.push({ ...operation, cpu, context, tsUs });
@@ -256,6 +334,7 @@ const NO_CALL: DmaCall = {
   paddr: 0,
   size: 0,
   pieces: [],
+  asked: -1,
   drifts: false,
   ourIova: -1,
 };

@@ -1,6 +1,7 @@
 import { and64, parseHex64, type U64 } from '@iommukit/bits';
 import { type Capture, type FtraceTrace, InputError, type PciBridge } from '@iommukit/captures';
 import type { CoherentMemory } from '@iommukit/smmu-v3-driver';
+import { MEMORY_OF_CAPTURES } from '../machine.ts';
 import { SMMU_SUFFIX } from './event-plan.ts';
 import type { PlannedAccess } from './operation.ts';
 
@@ -18,6 +19,12 @@ export function streamIdsOf(bdf: string, bridges: readonly PciBridge[]): number[
   const bus = Math.floor(rid / 256);
   // A PCIe-to-PCI bridge forwards with requester id secondary bus, device 0, function 0.
   return bridges.some((bridge) => bridge.secondaryBus === bus) ? [rid, bus * 256] : [rid];
+}
+
+/** Outside RAM the captures map only the doorbell. */
+export function inRam(paddr: number): boolean {
+  const { base, size } = MEMORY_OF_CAPTURES.ram;
+  return paddr >= base && paddr < base + size;
 }
 
 /** Hands out the addresses of the SMMU's own allocations exactly as the trace has them, in order. */

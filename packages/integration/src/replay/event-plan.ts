@@ -1,5 +1,6 @@
 import type { FtraceTrace, TraceEvent } from '@iommukit/captures';
 import type { Allocation, Operation, Unjoined } from './operation.ts';
+import { ProbeBatches } from './probe-batches.ts';
 
 const PAGE = 4096;
 /** The SMMU itself is a device of the trace: its allocations are environment, not mappings. */
@@ -36,22 +37,19 @@ class EventPlanner {
   readonly operations: Operation[] = [];
   readonly unjoined: Unjoined[] = [];
   readonly #contexts = new Map<number, Context>();
+  readonly #probes = new ProbeBatches();
   /** Live allocations by domain pointer, then first page frame of the kernel. */
   readonly #live = new Map<string, Map<number, Allocation>>();
 
   take(event: TraceEvent): void {
     switch (event.event) {
-      case 'add_device_to_group':
-        this.operations.push({
-          op: 'attach',
-          device: event.device,
-          group: event.groupId,
-          cpu: event.cpu,
-          context: event.context,
-          tsUs: event.tsUs,
-        });
+      case 'add_device_to_group': {
+        const operation = this.#probes.join(event);
+        if (operation !== null) this.operations.push(operation);
         return;
+      }
       case 'attach_device_to_domain':
+        this.#probes.attached(event.context);
         this.#context(event).attached = event.device;
         return;
       case 'init':

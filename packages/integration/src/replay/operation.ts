@@ -25,7 +25,8 @@ export interface Piece {
 
 /** A DMA call of the trace, for `--feed calls`. */
 export interface DmaCall {
-  kind: 'page' | 'sg' | 'coherent' | 'msi';
+  /** `two-step`: an IOVA range first, then pieces linked into it (`dma_iova_try_alloc`, `dma_iova_link`). */
+  kind: 'page' | 'sg' | 'coherent' | 'msi' | 'two-step';
   device: string;
   dir: DmaDirection;
   /** The kernel's first IOVA, page aligned, bytes. */
@@ -34,10 +35,18 @@ export interface DmaCall {
   paddr: number;
   size: number;
   readonly pieces: readonly Piece[];
+  /** Bytes of the IOVA range where they are known from a probe, and more than the pieces perhaps; -1 otherwise. */
+  readonly asked: number;
   /** A free falls between the kernel's answer and our call, or the other way round: see `DriftCauses`. */
   drifts: boolean;
   /** Ours: the address that the call returned, or -1. */
   ourIova: number;
+}
+
+/** A device that joined a group of the trace. */
+export interface Member {
+  readonly device: string;
+  readonly group: number;
 }
 
 /** What the replay does at one event of the trace. */
@@ -46,7 +55,7 @@ export type Operation = {
   readonly context: number;
   readonly tsUs: number;
 } & (
-  | { readonly op: 'attach'; readonly device: string; readonly group: number }
+  | { readonly op: 'attach'; readonly members: readonly Member[] }
   | { readonly op: 'init'; readonly iovad: string; readonly device: string }
   | {
       readonly op: 'reserve';

@@ -3,12 +3,12 @@ import type { Capture, FtraceTrace, QemuTranslation, QemuUntranslated } from '@i
 import { type DmaDevice, dmaProt, type SgElement, sgElement } from '@iommukit/dma-api';
 import { IOMMU_MMIO, IOMMU_NOEXEC, IOMMU_WRITE, IotlbGather } from '@iommukit/io-pgtable';
 import { IommuDevice, type IommuDomain } from '@iommukit/iommu-core';
-import { type Machine, MEMORY_OF_CAPTURES } from '../machine.ts';
+import type { Machine } from '../machine.ts';
 import type { CheckTally } from './check-tally.ts';
 import type { CommandList } from './command-lists.ts';
 import { outcome } from './dump-checks.ts';
-import { streamIdsOf } from './environment.ts';
-import type { Allocation, DmaCall, Operation } from './operation.ts';
+import { inRam, streamIdsOf } from './environment.ts';
+import type { Allocation, DmaCall, Member, Operation } from './operation.ts';
 import type { TranslationIndex } from './translation-index.ts';
 
 const PAGE = 4096;
@@ -69,9 +69,11 @@ export class ReplayDriver {
     const groups: number[] = [];
     for (const operation of operations) {
       if (operation.op !== 'attach') continue;
-      if (!groups.includes(operation.group)) groups.push(operation.group);
-      for (const id of streamIdsOf(operation.device, capture.bridges))
-        asids.set(id, groups.indexOf(operation.group) + 1);
+      for (const { device, group } of operation.members) {
+        if (!groups.includes(group)) groups.push(group);
+        for (const id of streamIdsOf(device, capture.bridges))
+          asids.set(id, groups.indexOf(group) + 1);
+      }
     }
     return asids;
   }
@@ -88,7 +90,7 @@ export class ReplayDriver {
     this.#index?.untranslated(cmdq.issued, (op) => this.#pass(op));
     switch (operation.op) {
       case 'attach':
-        this.#attach(operation.device, operation.group);
+        this.#attach(operation.members);
         return;
       case 'init': {
         const device = this.#devices.get(operation.device);
@@ -203,13 +205,16 @@ export class ReplayDriver {
     if (at.tsUs > platform.clock.nowUs) platform.clock.advanceTo(at.tsUs);
   }
 
-  #attach(name: string, group: number): void {
+  #attach(members: readonly Member[]): void {
     const { core, driver } = this.#machine;
-    const ids = streamIdsOf(name, this.#capture.bridges);
-    const device = new IommuDevice({ name, ids, groupKey: `group ${group}`, isPci: true });
-    this.#devices.set(name, device);
-    this.#counts.attaches++;
-    core.probeDevice(device, driver);
+    const devices = members.map(({ device: name, group }) => {
+      const ids = streamIdsOf(name, this.#capture.bridges);
+      const device = new IommuDevice({ name, ids, groupKey: `group ${group}`, isPci: true });
+      this.#devices.set(name, device);
+      return device;
+    });
+    this.#counts.attaches += devices.length;
+    core.probeDevices(devices, driver);
   }
 
   #live(domain: IommuDomain): Live {
@@ -240,10 +245,9 @@ export class ReplayDriver {
     this.#index?.mapped(live.asid, iova, size);
   }
 
-  /** Outside RAM there is only the doorbell; RAM without a direction was cut off by the end of the trace, and no check can tell. */
+  /** RAM without a direction belongs to the two-step API, or was cut off by the end of the trace; no check can tell. */
   #prot(alloc: Allocation, paddr: number): number {
-    const { base, size } = MEMORY_OF_CAPTURES.ram;
-    if (alloc.dir === null && (paddr < base || paddr >= base + size)) return DOORBELL_PROT;
+    if (alloc.dir === null && !inRam(paddr)) return DOORBELL_PROT;
     return dmaProt(alloc.dir ?? 'BIDIRECTIONAL', undefined, 'coherent');
   }
 
@@ -335,8 +339,25 @@ export class ReplayDriver {
         call.ourIova = memory?.dmaAddress ?? -1;
         break;
       }
+      case 'two-step':
+        call.ourIova = this.#link(dev, call);
+        break;
     }
     this.#compareCall(call, dev);
+  }
+
+  /** One IOVA range, then every piece into it (`dma_iova_try_alloc`, `dma_iova_link`): its address, or -1. */
+  #link(dev: DmaDevice, call: DmaCall): number {
+    const { dma, core } = this.#machine;
+    const iova = dma.allocIova(dev, Math.max(call.asked, call.size));
+    if (iova === 0) return -1;
+    const prot = dmaProt(call.dir, undefined, 'coherent');
+    let at = iova;
+    for (const { paddr, size } of call.pieces) {
+      if (core.map(dev.domain, at, paddr, size, prot) !== 0) return -1;
+      at += size;
+    }
+    return iova;
   }
 
   #compareCall(call: DmaCall, dev: DmaDevice): void {

@@ -1,14 +1,9 @@
 import { CMDQ_PROD, REGISTER_OFFSET } from '@iommukit/arm-arch';
-import {
-  type Capture,
-  type DumpTag,
-  type FtraceTrace,
-  InputError,
-  type Snapshot,
-  type UnreadLine,
-} from '@iommukit/captures';
+import type { Capture, DumpTag, FtraceTrace, Snapshot, UnreadLine } from '@iommukit/captures';
+import { DmaError } from '@iommukit/dma-api';
+import { IO_PGTABLE_PROFILES } from '@iommukit/io-pgtable';
 import type { MemoryView } from '@iommukit/platform';
-import { kernelProfile } from '../kernel-profile.ts';
+import { type KernelProfile, kernelProfile } from '../kernel-profile.ts';
 import { Machine, MEMORY_OF_CAPTURES } from '../machine.ts';
 import { planCalls } from './call-plan.ts';
 import { type CheckName, type CheckResult, CheckTally } from './check-tally.ts';
@@ -89,7 +84,8 @@ const ALL_CHECKS: readonly CheckName[] = [
 
 /**
  * Replays a capture of a real kernel through every layer and compares what both did. Open loop: nothing of the kernel's answers is
- * fed back. Throws `InputError` for a capture that cannot be read, `UnknownKernel` for a kernel without a profile.
+ * fed back. Throws `InputError` for a capture that cannot be read, `UnknownKernel` for a kernel without a profile, `DmaError`
+ * (`UNMODELLED_FLUSH_QUEUE`) for one in lazy mode.
  * @example const { checks } = replayCapture(openCapture('data/linux-6.12-strict-up')); checks.iova?.equal
  */
 export function replayCapture(capture: Capture, options: ReplayOptions = {}): ReplayReport {
@@ -116,10 +112,12 @@ class Replay {
     const capture = this.#capture;
     const profile = kernelProfile(this.#options.kernel ?? capture.kernel);
     if (capture.policy !== 'strict')
-      throw new InputError({
-        file: capture.dir,
-        expected: 'a capture in strict mode (the flush queue is not modelled)',
-      });
+      throw new DmaError(
+        'UNMODELLED_FLUSH_QUEUE',
+        capture.name,
+        'was recorded in lazy mode, whose flush queue is not modelled',
+        'Replay a capture in strict mode',
+      );
     // A dump that cannot be used is an error before anything runs.
     for (const tag of ['idle', 'busy'] as const)
       if (!capture.missing(`snapshot-${tag}`)) this.#snapshot(tag);
@@ -142,7 +140,7 @@ class Replay {
       coherent: new RecordedMemory(trace, tracePath),
     });
     const lists: CommandList[] = [];
-    const driver = new ReplayDriver(machine, capture, this.#translations(plan.operations));
+    const driver = new ReplayDriver(machine, capture, this.#translations(plan.operations, profile));
     machine.boot((smmu) => {
       driver.enterFirst(trace);
       smmu.trace.listen((event) => {
@@ -269,24 +267,29 @@ class Replay {
     }
   }
 
-  #translations(operations: readonly Operation[]): TranslationIndex | null {
+  #translations(operations: readonly Operation[], profile: KernelProfile): TranslationIndex | null {
     const capture = this.#capture;
     if (capture.missing('qemu-ops')) return null;
     const digest = capture.qemuOps();
     this.#unreadLines(digest.unread);
     const asids = ReplayDriver.asidOfStream(operations, capture);
-    return new TranslationIndex(digest, asids, this.#window());
+    return new TranslationIndex(digest, asids, this.#window(profile));
   }
 
   /** QEMU's translations up to the busy dump; or up to the idle dump for a run that stops there. */
-  #window(): TranslationWindow {
+  #window(profile: KernelProfile): TranslationWindow {
     const capture = this.#capture;
     const none = Number.POSITIVE_INFINITY;
     const tag = this.#until === 'idle' ? 'idle' : 'busy';
+    // The log is that of the recorded kernel, whatever we behave as.
+    const recorded = Object.hasOwn(IO_PGTABLE_PROFILES, capture.kernel)
+      ? kernelProfile(capture.kernel)
+      : profile;
+    const walks = recorded.pgtable.tableUnmapGathers ? 'before-leaves' : 'alone';
     const lastProd = capture.missing(`snapshot-${tag}`) ? none : this.#snapshot(tag).meta.cmdq.prod;
     if (tag === 'busy')
-      return { limit: capture.translationCount ?? none, lastLine: none, lastProd };
-    return { limit: none, lastLine: idleLine(capture.name) ?? none, lastProd };
+      return { limit: capture.translationCount ?? none, lastLine: none, lastProd, walks };
+    return { limit: none, lastLine: idleLine(capture.name) ?? none, lastProd, walks };
   }
 
   #snapshot(tag: DumpTag): Snapshot {

@@ -15,11 +15,13 @@ export interface TranslationWindow {
   readonly lastLine: number;
   /** Value of CMDQ_PROD. */
   readonly lastProd: number;
+  /** Whether an invalidation of a table walk (leaf = 0) stands alone for its unmap, or the leaves of the same unmap follow (6.12 on). */
+  readonly walks: 'alone' | 'before-leaves';
 }
 
 /**
  * QEMU's translations, by the mapping that each belongs to: a translation after j invalidations of its ASID and page belongs to the
- * (j+1)-th mapping of that page. The window ends after `limit` translations, after `lastLine`, or at the first command beyond `lastProd`.
+ * (j+1)-th mapping of that page. Where an unmapped table is invalidated as a walk and again as leaves, only the second counts. The window ends after `limit` translations, after `lastLine`, or at the first command beyond `lastProd`.
  */
 export class TranslationIndex {
   /** Translations in the window. */
@@ -49,6 +51,7 @@ export class TranslationIndex {
         prod = op.lo;
         if (prod > window.lastProd) break;
       } else if (op.op === 'I') {
+        if (!op.leaf && window.walks === 'before-leaves') continue;
         const first = op.addr / PAGE;
         for (let i = 0; i < op.numPages; i++) {
           const key = pageKey(op.asid, first + i);

@@ -8,6 +8,7 @@ import type { ProgramFindings } from './qemu-program-findings.ts';
 import { holdsPrograms } from './qemu-program-text.ts';
 import { runPrograms } from './qemu-programs.ts';
 import { isQtestFile, type QtestFindings, runQtest } from './qtest-files.ts';
+import { runSmmuArchitecture } from './smmu-architecture-run.lanes.ts';
 import { recordedDriver, SMMU_RUNNERS } from './smmu-vector-kinds.ts';
 import { VECTOR_SHAPES } from './vector-kinds.ts';
 import { type VectorMismatch, VectorTally } from './vector-tally.ts';
@@ -44,6 +45,7 @@ const RUNNERS: Readonly<Record<string, Runner<void>>> = {
   'generic-pt-cfg-matrix': runGenericPtMatrix,
   iova: runIova,
   'iommu-core': runIommuCore,
+  'smmu-architecture': runSmmuArchitecture,
   ...SMMU_RUNNERS,
 };
 

@@ -1,5 +1,6 @@
 import { IOMMU_CORE_SHAPE } from './iommu-core-vectors.ts';
 import { RECORDED_FORMATS } from './recorded-formats.ts';
+import { SMMU_ARCHITECTURE_SHAPE } from './smmu-architecture-run.lanes.ts';
 import { SMMU_SHAPES } from './smmu-vector-kinds.ts';
 import {
   count,
@@ -230,5 +231,6 @@ export const VECTOR_SHAPES: Readonly<
   'generic-pt-cfg-matrix': { shape: genericPtMatrix, rows: 'cases' },
   iova: { shape: iova, rows: 'ops' },
   'iommu-core': { shape: IOMMU_CORE_SHAPE, rows: 'cases' },
+  'smmu-architecture': { shape: SMMU_ARCHITECTURE_SHAPE, rows: 'cases' },
   ...SMMU_SHAPES,
 };

@@ -3,8 +3,10 @@ import { createPrng, type Prng } from '@iommukit/platform';
 import { writeGenericPt, writtenGenericFormats } from './generic-pt-writer.ts';
 import { writeIoPgtable, writtenFormats } from './io-pgtable-writer.lanes.ts';
 import { writeIova } from './iova-writer.ts';
+import { writeSmmuArchitecture } from './smmu-architecture-writer.ts';
 import { type JsonRow, VectorError } from './vector-values.lanes.ts';
 
+const ARCHITECTURE = 'smmu';
 const MOST_SEED = 2 ** 32 - 1;
 const MOST_OPERATIONS = 1_000_000;
 
@@ -20,18 +22,25 @@ const FORMAT_OF_KIND: Readonly<Record<string, string>> = {
  */
 export interface WriteOptions {
   readonly what: string;
-  /** 0 to 2^32 - 1. */
+  /** 0 to 2^32 - 1. Without effect on `smmu`, whose vectors are always the same. */
   readonly seed: number;
-  /** Operations in the file, 1 to 1,000,000, checkpoints and the last one (which destroys what was made) included. */
+  /** Operations in the file, 1 to 1,000,000, checkpoints and the last one (which destroys what was made) included; without effect on `smmu`. */
   readonly operations: number;
 }
 
 /**
- * What vectors can be written of: the kind `iova`, the kinds `io-pgtable` and `generic-pt` (in one of their formats), and page-table formats by name.
+ * What vectors can be written of: the kind `iova`, the kinds `io-pgtable` and `generic-pt` (in one of their formats), page-table formats by name, and `smmu`:
+ * architecture vectors of the SMMUv3, for other implementations of it.
  * @example writableVectors().includes('arm-64-lpae-s2') // true
  */
 export function writableVectors(): string[] {
-  return ['iova', ...Object.keys(FORMAT_OF_KIND), ...writtenFormats(), ...writtenGenericFormats()];
+  return [
+    'iova',
+    ...Object.keys(FORMAT_OF_KIND),
+    ...writtenFormats(),
+    ...writtenGenericFormats(),
+    ARCHITECTURE,
+  ];
 }
 
 function checkNumber(name: string, value: number, least: number, most: number): void {
@@ -70,6 +79,7 @@ export function writeVectors(options: WriteOptions): string {
   checkNumber('operations', operations, 1, MOST_OPERATIONS);
   if (!writableVectors().includes(what))
     throw new VectorError('kind or format', `one of ${writableVectors().join(', ')}`, what);
+  if (what === ARCHITECTURE) return architectureText();
   const { kind, head, rows } = written(what, createPrng(seed), operations);
   const header: JsonRow = {
     kind,
@@ -78,6 +88,24 @@ export function writeVectors(options: WriteOptions): string {
     origin: `iommukit ${version()}`,
     ...head,
   };
+  return textOf(header, 'ops', rows);
+}
+
+function textOf(header: JsonRow, member: 'ops' | 'cases', rows: readonly JsonRow[]): string {
   const lines = rows.map((row) => JSON.stringify(row)).join(',\n');
-  return `${JSON.stringify(header).slice(0, -1)},"ops":[\n${lines}\n]}\n`;
+  return `${JSON.stringify(header).slice(0, -1)},"${member}":[\n${lines}\n]}\n`;
+}
+
+function architectureText(): string {
+  const { head, rows } = writeSmmuArchitecture();
+  const header: JsonRow = {
+    kind: 'smmu-architecture',
+    version: 1,
+    name: 'smmu_architecture',
+    description:
+      'written by iommukit: what the SMMUv3 architecture demands, each case with its section',
+    origin: `iommukit ${version()}`,
+    ...head,
+  };
+  return textOf(header, 'cases', rows);
 }

@@ -1,0 +1,95 @@
+import { parseFtrace } from '@iommukit/captures';
+import { expect, test } from 'vitest';
+import { planCalls } from '../src/replay/call-plan.ts';
+import { planEvents } from '../src/replay/event-plan.ts';
+
+const PROBE = '(f+0x0/0x10)';
+
+/** Lines of a trace: `PID CPU event text`, one microsecond apart. */
+function trace(lines: readonly string[]) {
+  const text = lines.map((line, i) => {
+    const [pid, cpu, ...rest] = line.split(' ');
+    return ` task-${pid} [00${cpu}] ..... 1.${String(i).padStart(6, '0')}: ${rest.join(' ')}`;
+  });
+  return parseFtrace(`${text.join('\n')}\n`, 'trace');
+}
+
+const join = (pid: number, group: number, device: string) =>
+  `${pid} 0 add_device_to_group: IOMMU: groupID=${group} device=${device}`;
+const attach = (pid: number, device: string) =>
+  `${pid} 0 attach_device_to_domain: IOMMU: device=${device}`;
+const init = `1 0 init: ${PROBE} iovad=0xa0 granule=4096 start_pfn=0x1`;
+const ask = (size: number) =>
+  `1 0 alloc_fast: ${PROBE} iovad=0xa0 size=${size} limit_pfn=0xfffff flush=0`;
+const map = (iova: string, end: string, paddr: string, size: number) =>
+  `1 0 map: IOMMU: iova=0x${iova} - 0x${end} paddr=0x${paddr} size=${size}`;
+
+const A = '0000:00:01.0';
+const B = '0000:00:02.0';
+const C = '0000:00:03.0';
+
+const batches = (plan: ReturnType<typeof planEvents>) =>
+  plan.operations.flatMap((operation) =>
+    operation.op === 'attach' ? [operation.members.map(({ device }) => device)] : [],
+  );
+
+test('devices that join their groups before the first attach of their context are probed together', () => {
+  const together = trace([join(1, 0, A), join(1, 1, B), attach(1, A), attach(1, B), join(1, 2, C)]);
+  const oneByOne = trace([join(1, 0, A), attach(1, A), join(1, 1, B), attach(1, B)]);
+  const twoContexts = trace([join(1, 0, A), join(2, 1, B), attach(1, A), attach(2, B)]);
+  for (const plan of [planEvents, planCalls]) {
+    expect(batches(plan(together))).toEqual([[A, B], [C]]);
+    expect(batches(plan(oneByOne))).toEqual([[A], [B]]);
+    expect(batches(plan(twoContexts))).toEqual([[A], [B]]);
+  }
+});
+
+const TWO_STEP = [
+  map('fff00000', 'fff01000', '40005000', 4096),
+  map('fff01000', 'fff03000', '40009000', 8192),
+];
+const undo = '9 1 unmap: IOMMU: iova=0xfff00000 - 0xfff03000 size=12288 unmapped_size=12288';
+const free = `9 1 free_fast: ${PROBE} iovad=0xa0 pfn=0xfff00 size=3`;
+
+test('maps that no dma event closes are a range of the two-step API, of the group of its probe', () => {
+  const events = trace([join(1, 0, A), attach(1, A), init, ask(3), ...TWO_STEP, undo, free]);
+  expect(events.unread).toEqual([]);
+  const { operations, unjoined } = planCalls(events);
+  expect(unjoined).toEqual([]);
+  const [, call, uncall] = operations;
+  const expected = {
+    kind: 'two-step',
+    device: A,
+    dir: 'BIDIRECTIONAL',
+    kernelIova: 0xfff0_0000,
+    asked: 12_288,
+    size: 12_288,
+    pieces: [
+      { paddr: 0x4000_5000, size: 4096 },
+      { paddr: 0x4000_9000, size: 8192 },
+    ],
+  };
+  expect(call).toMatchObject({ op: 'call', call: expected });
+  expect(uncall).toMatchObject({ op: 'uncall', call: expected });
+  expect(operations).toHaveLength(3);
+});
+
+test('adjacent ranges are told apart by their requests', () => {
+  const events = trace([
+    ...[join(1, 0, A), attach(1, A), init],
+    ...[ask(1), map('fff00000', 'fff01000', '40005000', 4096)],
+    ...[ask(1), map('fff01000', 'fff02000', '40009000', 4096)],
+  ]);
+  const starts = planCalls(events).operations.flatMap((operation) =>
+    operation.op === 'call' ? [operation.call.kernelIova] : [],
+  );
+  expect(starts).toEqual([0xfff0_0000, 0xfff0_1000]);
+});
+
+test('without probes nobody knows their device: they are named and not made', () => {
+  const events = trace([join(1, 0, A), attach(1, A), ...TWO_STEP, undo]);
+  const { operations, unjoined } = planCalls(events);
+  expect(operations.map(({ op }) => op)).toEqual(['attach']);
+  expect(unjoined.map(({ line }) => line)).toEqual([3, 5]);
+  expect(unjoined[0]?.expected).toContain('alloc_fast');
+});
