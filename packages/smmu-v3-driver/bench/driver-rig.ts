@@ -2,8 +2,19 @@ import { REGISTER_OFFSET } from '@iommukit/arm-arch';
 import { IO_PGTABLE_PROFILES } from '@iommukit/io-pgtable';
 import type { DomainOps } from '@iommukit/iommu-core';
 import { IommuDevice } from '@iommukit/iommu-core';
-import { FrameAllocator, type MmioFrame, PhysicalMemory, SimPlatform } from '@iommukit/platform';
-import { DRIVER_PROFILES, SmmuV3Driver } from '../src/index.ts';
+import {
+  FrameAllocator,
+  type MmioFrame,
+  PhysicalMemory,
+  SimPlatform,
+  TraceChannel,
+} from '@iommukit/platform';
+import {
+  type CommandQueueParts,
+  DRIVER_PROFILES,
+  type DriverEvent,
+  SmmuV3Driver,
+} from '../src/index.ts';
 
 const at = REGISTER_OFFSET;
 
@@ -62,3 +73,12 @@ if (typeof allocated === 'number') throw new Error(`domain: ${allocated}`);
 /** A stage-1 domain with one device. */
 export const ops: DomainOps = allocated.ops;
 ops.attachDev(device, null);
+
+/** What another command queue over the same registers needs. */
+export const queueParts: Omit<CommandQueueParts, 'base' | 'lg2'> = {
+  memory,
+  registers,
+  platform: new SimPlatform(),
+  trace: new TraceChannel<DriverEvent>(),
+  log: () => {},
+};

@@ -123,13 +123,13 @@ export class CommandQueue {
     if (sync === 1) {
       this.#write(memory, slot, this.#syncWords(slot), 0);
       // Before the entries are valid: from here on CONS must not pass them unseen.
-      if (!ring.tryLockShared()) this.#waitOrGiveUp(() => ring.retryLockShared());
+      if (!ring.tryLockShared()) this.#waitForLock();
     }
     this.issued += entries;
     this.syncs += sync;
     this.#clean(memory, ring.register(start), entries);
     ring.setValid(start, entries);
-    if (owner === 1) this.#publish(start);
+    if (owner === 1) this.#publish(start, ring.advance(start, entries));
     return sync === 1 ? this.#waitSync(ring.register(slot)) : 0;
   }
 
@@ -158,19 +158,32 @@ export class CommandQueue {
     if (untilEnd < entries) memory.clean(this.base, (entries - untilEnd) * COMMAND_BYTES);
   }
 
-  /** Moves PROD over this reservation and all made since, when every entry of them is written. */
-  #publish(start: number): void {
+  /** Moves PROD over this reservation, which ends at `own`, and all made since, when every entry of them is written. */
+  #publish(start: number, own: number): void {
     const ring = this.#ring;
-    if (!ring.isOwnersTurn(start)) this.#waitOrGiveUp(() => ring.isOwnersTurn(start));
+    if (!ring.isOwnersTurn(start)) this.#waitForTurn(start);
     const end = ring.closeRun();
-    let at = ring.firstInvalid(start, end);
-    if (at !== end)
-      this.#waitOrGiveUp(() => {
-        at = ring.firstInvalid(at, end);
-        return at === end;
-      });
+    if (end !== own) this.#waitForOthers(own, end);
     this.#parts.registers.write32(REGISTER_OFFSET.CMDQ_PROD, ring.register(end));
     ring.passOwnership(end);
+  }
+
+  // Waiting is apart from the rest, which then needs no closures.
+
+  #waitForLock(): void {
+    this.#waitOrGiveUp(() => this.#ring.retryLockShared());
+  }
+
+  #waitForTurn(start: number): void {
+    this.#waitOrGiveUp(() => this.#ring.isOwnersTurn(start));
+  }
+
+  #waitForOthers(start: number, end: number): void {
+    let at = start;
+    this.#waitOrGiveUp(() => {
+      at = this.#ring.firstInvalid(at, end);
+      return at === end;
+    });
   }
 
   #waitForRoom(entries: number): void {
@@ -214,12 +227,14 @@ export class CommandQueue {
   }
 
   #waitConsumed(slot: number): number {
-    const done =
-      this.#consumed(slot) ||
-      this.#parts.platform.pollUntil(() => this.#consumed(slot), TIMEOUT_US);
+    const done = this.#consumed(slot) || this.#pollConsumed(slot);
     if (!done) this.#complain(slot);
     this.#ring.unlockShared(this.#cons);
     return done ? 0 : -ERRNO.ETIMEDOUT;
+  }
+
+  #pollConsumed(slot: number): boolean {
+    return this.#parts.platform.pollUntil(() => this.#consumed(slot), TIMEOUT_US);
   }
 
   #waitMessage(slot: number): number {

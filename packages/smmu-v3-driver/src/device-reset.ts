@@ -12,6 +12,7 @@ import { CommandBatch } from './command-batch.ts';
 import type { CommandQueue } from './command-queue.ts';
 import type { LogSink } from './driver-log.ts';
 import type { EventQueue } from './event-queue.ts';
+import type { PageRequestQueue } from './page-request-queue.ts';
 import { baseRegister, type StreamTable } from './stream-table.ts';
 
 const ACK_TIMEOUT_US = 1_000_000;
@@ -24,6 +25,8 @@ export interface ResetTarget {
   readonly strtab: StreamTable;
   readonly cmdq: CommandQueue;
   readonly evtq: EventQueue;
+  /** Null without page requests. */
+  readonly priq: PageRequestQueue | null;
   /** The SMMU has EL2 translation regimes, whose TLB entries a reset must drop too. */
   readonly hyp: boolean;
   /** The SMMU does ATS: translated transactions are checked against their STE. */
@@ -50,10 +53,18 @@ export function resetDevice(target: ResetTarget): number {
   invalidateAll(target);
 
   writeEventQueue(target);
-  if (!enable(target, { CMDQEN: 1, EVENTQEN: 1 })) return fail('failed to enable event queue');
-  const checked = target.ats ? ({ ATSCHK: 1 } as const) : {};
-  if (target.ats && !enable(target, { CMDQEN: 1, EVENTQEN: 1, ...checked }))
-    return fail('failed to enable ATS check');
+  const bits: Enables = { CMDQEN: 1, EVENTQEN: 1 };
+  if (!enable(target, bits)) return fail('failed to enable event queue');
+  const { priq } = target;
+  if (priq !== null) {
+    writePageRequestQueue(target, priq);
+    bits.PRIQEN = 1;
+    if (!enable(target, bits)) return fail('failed to enable PRI queue');
+  }
+  if (target.ats) {
+    bits.ATSCHK = 1;
+    if (!enable(target, bits)) return fail('failed to enable ATS check');
+  }
 
   if (!writeAcked(target, at.IRQ_CTRL, at.IRQ_CTRLACK, 0)) {
     log({ level: 'err', text: 'failed to disable irqs' });
@@ -61,13 +72,22 @@ export function resetDevice(target: ResetTarget): number {
   }
   registers.write64(at.GERROR_IRQ_CFG0, 0, 0);
   registers.write64(at.EVENTQ_IRQ_CFG0, 0, 0);
-  const irqs = IRQ_CTRL.encode({ EVENTQ_IRQEN: 1, GERROR_IRQEN: 1 })[0] ?? 0;
+  if (priq !== null) registers.write64(at.PRIQ_IRQ_CFG0, 0, 0);
+  const priqIrq = priq === null ? {} : ({ PRIQ_IRQEN: 1 } as const);
+  const irqs = IRQ_CTRL.encode({ EVENTQ_IRQEN: 1, GERROR_IRQEN: 1, ...priqIrq })[0] ?? 0;
   // Linux goes on without interrupts: events then stay in their queue.
   if (!writeAcked(target, at.IRQ_CTRL, at.IRQ_CTRLACK, irqs))
     log({ level: 'warn', text: 'failed to enable irqs' });
-  if (!enable(target, { CMDQEN: 1, EVENTQEN: 1, ...checked, SMMUEN: 1 }))
-    return fail('failed to enable SMMU interface');
+  if (!enable(target, { ...bits, SMMUEN: 1 })) return fail('failed to enable SMMU interface');
   return 0;
+}
+
+/** Switches translation and all queues off (`arm_smmu_device_disable`); what comes then is up to GBPA. 0 or -ETIMEDOUT. */
+export function disableDevice(target: Pick<ResetTarget, 'registers' | 'platform' | 'log'>): number {
+  const { CR0: reg, CR0ACK: ack } = REGISTER_OFFSET;
+  if (writeAcked(target, reg, ack, 0)) return 0;
+  target.log({ level: 'err', text: 'failed to clear cr0' });
+  return -ERRNO.ETIMEDOUT;
 }
 
 function writeTables({ registers, strtab }: ResetTarget): void {
@@ -105,6 +125,14 @@ function writeEventQueue({ registers, evtq }: ResetTarget): void {
   registers.write32(at.EVENTQ_CONS, 0);
 }
 
+function writePageRequestQueue({ registers }: ResetTarget, priq: PageRequestQueue): void {
+  const at = REGISTER_OFFSET;
+  priq.reset();
+  writeBase(registers, at.PRIQ_BASE, priq.base, priq.lg2);
+  registers.write32(at.PRIQ_PROD, 0);
+  registers.write32(at.PRIQ_CONS, 0);
+}
+
 /** Drops configuration and translations of before. A SYNC that times out is printed and does not end the reset, as in Linux. */
 function invalidateAll({ cmdq, hyp }: ResetTarget): void {
   const batch = new CommandBatch();
@@ -120,16 +148,27 @@ function invalidateAll({ cmdq, hyp }: ResetTarget): void {
   cmdq.issueSync(batch);
 }
 
-function enable(
-  target: ResetTarget,
-  bits: { CMDQEN?: 1; EVENTQEN?: 1; ATSCHK?: 1; SMMUEN?: 1 },
-): boolean {
+/** Bits of CR0. */
+interface Enables {
+  CMDQEN?: 1;
+  EVENTQEN?: 1;
+  PRIQEN?: 1;
+  ATSCHK?: 1;
+  SMMUEN?: 1;
+}
+
+function enable(target: ResetTarget, bits: Enables): boolean {
   const { CR0: reg, CR0ACK: ack } = REGISTER_OFFSET;
   return writeAcked(target, reg, ack, CR0.encode(bits)[0] ?? 0);
 }
 
 /** Writes a register and waits until its acknowledge register reads the same (`arm_smmu_write_reg_sync`). */
-function writeAcked(target: ResetTarget, offset: number, ack: number, value: number): boolean {
+function writeAcked(
+  target: Pick<ResetTarget, 'registers' | 'platform'>,
+  offset: number,
+  ack: number,
+  value: number,
+): boolean {
   const { registers, platform } = target;
   registers.write32(offset, value);
   return platform.pollUntil(() => registers.read32(ack) === value, ACK_TIMEOUT_US);

@@ -1,4 +1,4 @@
-import { IDR0, IDR1, IDR3, IDR5, OAS_BITS, REGISTER_OFFSET } from '@iommukit/arm-arch';
+import { IDR0, IDR1, IDR3, IDR5, IIDR, OAS_BITS, REGISTER_OFFSET } from '@iommukit/arm-arch';
 import { minPageSize, SZ_1G, SZ_2M, SZ_4K, SZ_16K, SZ_32M, SZ_64K, SZ_512M } from '@iommukit/bits';
 import { ERRNO, type MmioFrame } from '@iommukit/platform';
 import type { LogSink } from './driver-log.ts';
@@ -22,6 +22,8 @@ export interface HardwareFeatures {
   readonly ats: boolean;
   /** CMD_SYNC can write to memory when it is done. */
   readonly msi: boolean;
+  /** An erratum of this implementation wants a SYNC after at most 63 commands. */
+  readonly forceSync: boolean;
   /** CD tables may have two levels. */
   readonly twoLevelCdTable: boolean;
   /** Stage 1 of guests over stage 2. */
@@ -38,6 +40,8 @@ export interface HardwareFeatures {
   readonly oas: number;
   readonly cmdqLg2: number;
   readonly evtqLg2: number;
+  /** 0 without page requests. */
+  readonly priqLg2: number;
   /** Page sizes of stage 1: the sum of powers of two, bytes. */
   readonly pgsizeBitmap: number;
   /** The smallest of them, bytes. */
@@ -49,12 +53,18 @@ const SZ_4T = 2 ** 42;
 /** Entries that a batch and its SYNC need: a queue that cannot hold one batch is refused. */
 const MIN_CMDQ_LG2 = 6;
 
+/** What a probe works with. */
+export interface ProbeParts {
+  readonly registers: MmioFrame;
+  readonly profile: DriverProfile;
+  readonly log: LogSink;
+  /** What firmware says of coherence, which counts; absent: as IDR0 says. */
+  readonly firmwareCoherent?: boolean;
+}
+
 /** Reads the ID registers; -ENXIO with the kernel's message when the hardware cannot be driven. */
-export function probeHardware(
-  registers: MmioFrame,
-  profile: DriverProfile,
-  log: LogSink,
-): HardwareFeatures | number {
+export function probeHardware(parts: ProbeParts): HardwareFeatures | number {
+  const { registers, profile, log } = parts;
   const word = (offset: number): readonly [number, number] => [registers.read32(offset), 0];
   const idr0 = word(REGISTER_OFFSET.IDR0);
   const idr1 = word(REGISTER_OFFSET.IDR1);
@@ -78,6 +88,15 @@ export function probeHardware(
   if (cmdqLg2 <= MIN_CMDQ_LG2)
     return fail(`command queue size <= ${2 ** MIN_CMDQ_LG2} entries not supported`);
 
+  const claims = IDR0.get.COHACC(idr0) === 1;
+  const coherent = parts.firmwareCoherent ?? claims;
+  if (coherent !== claims)
+    log({
+      level: 'warn',
+      text: `IDR0.COHACC overridden by FW configuration (${String(coherent)})`,
+    });
+  const priq = IDR0.get.PRI(idr0) === 1;
+  const errata = errataOf(registers.read32(REGISTER_OFFSET.IIDR));
   const oas = outputSize(IDR5.get.OAS(idr5), log);
   const sidBits = IDR1.get.SIDSIZE(idr1);
   const stallModel = IDR0.get.STALL_MODEL(idr0);
@@ -88,7 +107,7 @@ export function probeHardware(
     (oas === 52 ? SZ_4T : 0);
   const features: HardwareFeatures = {
     twoLevelStreamTable: IDR0.get.ST_LEVEL(idr0) === 1 && sidBits > 8,
-    coherent: IDR0.get.COHACC(idr0) === 1,
+    coherent,
     stage1,
     stage2,
     rangeInvalidation: IDR3.get.RIL(idr3) === 1,
@@ -96,11 +115,12 @@ export function probeHardware(
     stallForce: stallModel === 2,
     attrTypesOverride: IDR1.get.ATTR_TYPES_OVR(idr1) === 1,
     hyp: IDR0.get.Hyp(idr0) === 1,
-    priq: IDR0.get.PRI(idr0) === 1,
+    priq,
     ats: IDR0.get.ATS(idr0) === 1,
     msi: IDR0.get.MSI(idr0) === 1,
     twoLevelCdTable: IDR0.get.CD2L(idr0) === 1,
-    nesting: stage1 && stage2,
+    nesting: stage1 && stage2 && !errata.noNesting,
+    forceSync: errata.forceSync,
     forcedWriteBack: IDR3.get.FWB(idr3) === 1,
     vmidBits: IDR0.get.VMID16(idr0) === 1 ? 16 : 8,
     asidBits: IDR0.get.ASID16(idr0) === 1 ? 16 : 8,
@@ -110,6 +130,7 @@ export function probeHardware(
     oas,
     cmdqLg2,
     evtqLg2: queueLg2(IDR1.get.EVENTQS(idr1), 32, profile),
+    priqLg2: priq ? queueLg2(IDR1.get.PRIQS(idr1), 16, profile) : 0,
     pgsizeBitmap,
     minPage: minPageSize(pgsizeBitmap),
   };
@@ -122,7 +143,7 @@ export function probeHardware(
     [3, endian === 0],
     [4, features.priq],
     [5, features.ats],
-    [6, IDR0.get.SEV(idr0) === 1],
+    [6, IDR0.get.SEV(idr0) === 1 && !errata.noSev],
     [7, features.msi],
     [8, features.coherent],
     [9, stage1],
@@ -151,6 +172,25 @@ export function probeHardware(
 function featureWord(rows: readonly (readonly [bit: number, present: boolean])[]): string {
   const sum = rows.reduce((word, [bit, present]) => word + (present ? 2 ** bit : 0), 0);
   return `0x${sum.toString(16).padStart(8, '0')}`;
+}
+
+const ARM = 0x43b;
+const MMU_600 = 0x483;
+const MMU_700 = 0x487;
+
+/** What errata of an implementation take away or demand (`arm_smmu_device_iidr_probe`). */
+function errataOf(iidr: number): { noSev: boolean; noNesting: boolean; forceSync: boolean } {
+  const word = [iidr, 0] as const;
+  const of = (product: number): boolean =>
+    IIDR.get.Implementer(word) === ARM && IIDR.get.ProductID(word) === product;
+  const variant = IIDR.get.Variant(word);
+  const revision = IIDR.get.Revision(word);
+  const early700 = of(MMU_700) && (variant < 1 || revision < 1);
+  return {
+    noSev: of(MMU_600) && variant === 0 && revision <= 2,
+    noNesting: (of(MMU_600) && variant < 2) || early700,
+    forceSync: early700,
+  };
 }
 
 function outputSize(code: number, log: LogSink): number {

@@ -84,6 +84,7 @@ export {
   type UnexpectedPageRequest,
   unexpectedPageRequest,
 } from './page-request.ts';
+export { PageRequestQueue, type PageRequestQueueParts } from './page-request-queue.ts';
 export type { GatherPages } from './paging-domain.ts';
 export {
   type QueueWords,
@@ -91,6 +92,7 @@ export {
   SharedQueueWords,
 } from './queue-words.lanes.ts';
 export type { InvalidRange } from './range-invalidation.ts';
+export type { RmrStreams } from './rmr-stream.ts';
 export type { AtsControl, DeviceTraits } from './smmu-device.ts';
 export {
   DeviceNotProbed,

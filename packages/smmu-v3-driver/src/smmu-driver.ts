@@ -28,9 +28,11 @@ import {
 } from '@iommukit/platform';
 import { invalidateArrayRanges, invalidateWholeArray } from './array-invalidation.ts';
 import type { CoherentMemory } from './coherent-memory.ts';
+import type { PriResponse } from './command-batch.ts';
 import { CommandQueue } from './command-queue.ts';
 import { CommandStream, type QueueQuirks } from './command-stream.ts';
-import { resetDevice } from './device-reset.ts';
+import { allocDeviceMemory, type DeviceMemory } from './device-memory.ts';
+import { disableDevice, resetDevice } from './device-reset.ts';
 import {
   type DomainUnit,
   invalidateDomain,
@@ -42,19 +44,21 @@ import type { DriverProfile } from './driver-profile.ts';
 import { EventQueue } from './event-queue.ts';
 import type { EventRecord } from './event-record.ts';
 import { FixedDomainOps } from './fixed-domain.ts';
+import { answerGlobalErrors } from './global-error-interrupt.ts';
 import { type HardwareFeatures, probeHardware } from './hardware-features.ts';
 import { IdSpace } from './id-space.ts';
 import { type GuestSte, guestEntry } from './nested-entry.lanes.ts';
 import { resumeResponse } from './page-request.ts';
+import { PageRequestQueue } from './page-request-queue.ts';
 import {
   DomainFlushOps,
   type DomainHost,
   type GatherPages,
   PagingDomainOps,
 } from './paging-domain.ts';
-import { allocQueue, type QueueMemory } from './queue-memory.ts';
 import type { QueueWords } from './queue-words.lanes.ts';
 import type { InvalidRange } from './range-invalidation.ts';
+import { bypassRmrStreams, type RmrStreams, rmrRegions } from './rmr-stream.ts';
 import {
   type AtsControl,
   type AttachTarget,
@@ -63,7 +67,7 @@ import {
   type SmmuSite,
 } from './smmu-device.ts';
 import { handleEvent } from './stalled-event.ts';
-import { StreamTable } from './stream-table.ts';
+import type { StreamTable } from './stream-table.ts';
 
 /** Codes of answers to page requests (`enum iommu_page_response_code`). */
 const PAGE_RESPONSE: Readonly<Record<PageResponse, number>> = {
@@ -108,6 +112,10 @@ export interface SmmuDriverParts {
   readonly ats?: AtsControl;
   /** What errata of this SMMU demand. */
   readonly quirks?: DriverQuirks;
+  /** What firmware says of coherence; it counts more than IDR0. Absent: as IDR0 says. */
+  readonly firmwareCoherent?: boolean;
+  /** Memory that firmware left devices using: their streams pass from the first moment on. */
+  readonly rmrs?: readonly RmrStreams[];
   /** What producers in several workers share of the command queue; each worker has a driver over the same memory and registers. */
   readonly queueWords?: QueueWords;
   /** Place of this SMMU among several; sorts invalidation arrays. */
@@ -137,6 +145,8 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
   readonly trace: TraceChannel<DriverEvent>;
   readonly cmdq: CommandQueue;
   readonly evtq: EventQueue;
+  /** Null without page requests in the hardware. */
+  readonly priq: PageRequestQueue | null;
   readonly strtab: StreamTable;
   readonly blockedDomain: IommuDomain;
   readonly #parts: SmmuDriverParts;
@@ -157,42 +167,24 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
   /** Reads the ID registers and allocates queues and stream table, before `reset`: a driver, or a negative errno. */
   static create(parts: SmmuDriverParts): SmmuV3Driver | number {
     const log: LogSink = parts.log ?? (() => {});
-    const features = probeHardware(parts.registers, parts.profile, log);
-    if (typeof features === 'number') return features;
-    const { memory, coherent } = parts;
-    const cmdq = allocQueue(coherent, log, { name: 'cmdq', lg2: features.cmdqLg2, entryBytes: 16 });
-    if (cmdq === null) return -ERRNO.ENOMEM;
-    const evtq = allocQueue(coherent, log, { name: 'evtq', lg2: features.evtqLg2, entryBytes: 32 });
-    if (evtq === null) {
-      coherent.free(cmdq.base, cmdq.bytes);
-      return -ERRNO.ENOMEM;
-    }
-    const strtab = StreamTable.create({
-      memory,
-      source: coherent,
+    const { registers, memory, coherent, profile, firmwareCoherent, rmrs } = parts;
+    const features = probeHardware({
+      registers,
+      profile,
       log,
-      sidBits: features.sidBits,
-      twoLevel: features.twoLevelStreamTable,
-      profile: parts.profile,
+      ...(firmwareCoherent === undefined ? {} : { firmwareCoherent }),
     });
-    if (typeof strtab === 'number') {
-      coherent.free(evtq.base, evtq.bytes);
-      coherent.free(cmdq.base, cmdq.bytes);
-      return strtab;
-    }
-    const found = { ...features, cmdqLg2: cmdq.lg2, evtqLg2: evtq.lg2 };
-    return new SmmuV3Driver(parts, found, { cmdq, evtq, strtab });
+    if (typeof features === 'number') return features;
+    const own = allocDeviceMemory({ memory, source: coherent, log, profile, features });
+    if (typeof own === 'number') return own;
+    const { cmdq, evtq, priq, strtab } = own;
+    if (rmrs !== undefined) bypassRmrStreams(rmrs, { strtab, memory, log, features, profile });
+    const priqLg2 = priq?.lg2 ?? 0;
+    const found = { ...features, cmdqLg2: cmdq.lg2, evtqLg2: evtq.lg2, priqLg2 };
+    return new SmmuV3Driver(parts, found, own);
   }
 
-  private constructor(
-    parts: SmmuDriverParts,
-    features: HardwareFeatures,
-    memory: {
-      readonly cmdq: QueueMemory;
-      readonly evtq: QueueMemory;
-      readonly strtab: StreamTable;
-    },
-  ) {
+  private constructor(parts: SmmuDriverParts, features: HardwareFeatures, memory: DeviceMemory) {
     this.#parts = parts;
     this.features = features;
     this.trace = new TraceChannel<DriverEvent>();
@@ -218,7 +210,7 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
       ...(parts.queueWords === undefined ? {} : { words: parts.queueWords }),
     });
     const stream = new CommandStream(this.cmdq, {
-      forceSync: quirks.forceSync === true,
+      forceSync: features.forceSync || quirks.forceSync === true,
       repeat: quirks.repeat === true && parts.profile.repeatErratum === 'known',
     });
     this.#site = {
@@ -248,6 +240,16 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
       handle: (record) => this.#handle(record),
       clientOf: (streamId) => this.deviceOfStream(streamId)?.name ?? null,
     });
+    const { priq } = memory;
+    const respond = (response: PriResponse): void => {
+      stream.begin();
+      stream.room().priResponse(response);
+      stream.send();
+    };
+    this.priq =
+      priq === null
+        ? null
+        : new PageRequestQueue({ ...shared, base: priq.base, lg2: priq.lg2, respond });
   }
 
   get capabilities(): IommuOps['capabilities'] {
@@ -262,9 +264,22 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
   /** Brings the SMMU from any state to translating with empty caches (`arm_smmu_device_reset`): 0 or -ETIMEDOUT. */
   reset(): number {
     const { registers, platform, log = () => {} } = this.#parts;
-    const { strtab, cmdq, evtq, features } = this;
+    const { strtab, cmdq, evtq, priq, features } = this;
     const { hyp, ats } = features;
-    return resetDevice({ registers, platform, log, strtab, cmdq, evtq, hyp, ats });
+    return resetDevice({ registers, platform, log, strtab, cmdq, evtq, priq, hyp, ats });
+  }
+
+  /** Switches the SMMU off (`arm_smmu_device_shutdown`): what comes then is up to GBPA. 0 or -ETIMEDOUT; `reset` brings it up again. */
+  shutdown(): number {
+    const { registers, platform, log = () => {} } = this.#parts;
+    return disableDevice({ registers, platform, log });
+  }
+
+  /** What the interrupt of global errors calls: names them, replaces an illegal command, acknowledges. True when one was active. */
+  globalErrorInterrupt(): boolean {
+    const { registers, memory, log = () => {} } = this.#parts;
+    const disable = (): void => void this.shutdown();
+    return answerGlobalErrors({ registers, memory, log, queue: this.cmdq, disable });
   }
 
   probeDevice(device: IommuDevice): number {
@@ -337,9 +352,10 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     );
   }
 
-  getResvRegions(_device: IommuDevice): readonly ReservedRegion[] {
+  getResvRegions(device: IommuDevice): readonly ReservedRegion[] {
     const prot = IOMMU_WRITE + IOMMU_NOEXEC + IOMMU_MMIO;
-    return [{ type: 'msi-software', start: MSI_START, end: MSI_END, prot }];
+    const doorbells = { type: 'msi-software', start: MSI_START, end: MSI_END, prot } as const;
+    return [doorbells, ...rmrRegions(this.#parts.rmrs ?? [], device.info.ids)];
   }
 
   /** Lets a stalled transaction go on or fail (`arm_smmu_page_response`): CMD_RESUME without SYNC. */

@@ -1,8 +1,16 @@
-import { ERRNO, observeView } from '@iommukit/platform';
+import { ERRNO, observeView, PhysicalMemory, SimPlatform, TraceChannel } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
 import { CommandBatch } from '../src/command-batch.ts';
-import { CommandQueueStuck, type SmmuV3Driver } from '../src/index.ts';
-import { idsWith } from './fake-smmu.lanes.ts';
+import {
+  CommandQueue,
+  CommandQueueStuck,
+  type DriverEvent,
+  queueWordsBytes,
+  SharedQueueWords,
+  type SmmuV3Driver,
+  type SyncSignal,
+} from '../src/index.ts';
+import { FakeSmmu, idsWith } from './fake-smmu.lanes.ts';
 import { Rig } from './rig.ts';
 
 // 2^7 entries: the smallest queue that Linux accepts.
@@ -149,4 +157,98 @@ describe('waiting', () => {
     expect(new Set(rig.log.map((line) => line.text))).toEqual(new Set(['CMDQ timeout']));
     expect(rig.platform.clock.nowUs).toBe(16_000_000);
   });
+});
+
+describe('waiting by an MSI', () => {
+  const queue = (signal: SyncSignal, smmu: (memory: PhysicalMemory) => FakeSmmu) => {
+    const memory = new PhysicalMemory([{ base: 0x8000_0000, size: 0x1000 }]);
+    const registers = smmu(memory);
+    registers.write64(0x90, 0x8000_0000 + 3, 0);
+    const platform = new SimPlatform();
+    platform.register(registers);
+    const log: string[] = [];
+    const made = new CommandQueue({
+      memory,
+      registers,
+      platform,
+      trace: new TraceChannel<DriverEvent>(),
+      log: ({ text }) => log.push(text),
+      base: 0x8000_0000,
+      lg2: 3,
+      signal,
+    });
+    return { memory, registers, platform, log, made };
+  };
+  const consuming = (mode: FakeSmmu['consumes']) => (memory: PhysicalMemory) => {
+    const smmu = new FakeSmmu(memory);
+    smmu.consumes = mode;
+    return smmu;
+  };
+
+  test('the SYNC asks for a write to itself', () => {
+    const { registers, made } = queue('msi', consuming('at-once'));
+    made.issueSync(batchOf(2));
+    expect(registers.commands.at(-1)).toEqual([0x0fc0_1046n, 0x8000_0020n]);
+  });
+
+  test('zero in its place ends the wait, and the room before it is free without a look at CONS', () => {
+    const { memory, registers, platform, made } = queue('msi', (of) => {
+      const smmu = new FakeSmmu(of);
+      smmu.consumes = 'run';
+      smmu.run = () => {
+        if (smmu.consume(1) === 0) return false;
+        const [, q1] = smmu.commands.at(-1) ?? [0n, 0n];
+        if (q1 !== 0n) of.store32(Number(q1), 0);
+        return true;
+      };
+      return smmu;
+    });
+    for (let i = 0; i < 10; i++) expect(made.issueSync(batchOf(6))).toBe(0);
+    expect(made.fullWaits).toBe(0);
+    expect(platform.clock.nowUs).toBe(0);
+    expect(registers.commands).toHaveLength(70);
+    expect(memory.load32(0x8000_0000 + (69 % 8) * 16)).toBe(0);
+  });
+
+  test('an MSI that never comes: -ETIMEDOUT and the line, although CONS has moved', () => {
+    const { platform, log, made } = queue('msi', consuming('at-once'));
+    expect(made.issueSync(batchOf(1))).toBe(-ERRNO.ETIMEDOUT);
+    expect(platform.clock.nowUs).toBe(1_000_000);
+    expect(log).toEqual(['CMD_SYNC timeout at 0x00000001 [hwprod 0x00000002, hwcons 0x00000002]']);
+    expect(made.issueSync(batchOf(1))).toBe(-ERRNO.ETIMEDOUT);
+  });
+
+  test('a queue that is polled without rest wants no signal', () => {
+    const { registers, made } = queue('none', consuming('at-once'));
+    expect(made.issueSync(batchOf(0))).toBe(0);
+    expect(registers.commands).toEqual([[0x0fc0_0046n, 0n]]);
+  });
+});
+
+test('another producer that never finishes: CMDQ_STUCK after 16 seconds, nothing published', () => {
+  const memory = new PhysicalMemory([{ base: 0x8000_0000, size: 0x1000 }]);
+  const registers = new FakeSmmu(memory);
+  registers.write64(0x90, 0x8000_0000 + 4, 0);
+  const platform = new SimPlatform();
+  const words = new SharedQueueWords(new SharedArrayBuffer(queueWordsBytes(4)));
+  const made = (): CommandQueue =>
+    new CommandQueue({
+      memory,
+      registers,
+      platform,
+      trace: new TraceChannel<DriverEvent>(),
+      log: () => {},
+      base: 0x8000_0000,
+      lg2: 4,
+      words,
+    });
+  // The other one owns the run that the second has joined, and dies before it publishes.
+  words.store(0, -0x8000_0000 + 2);
+  made().issue(batchOf(1));
+  expect(registers.read32(0x98)).toBe(0);
+  // The next owner waits for it.
+  words.and(0, 0x7fff_ffff);
+  expect(() => made().issue(batchOf(1))).toThrow(CommandQueueStuck);
+  expect(registers.read32(0x98)).toBe(0);
+  expect(platform.clock.nowUs).toBe(16_000_000);
 });

@@ -13,6 +13,7 @@ test('exported names', async () => {
     'INVALIDATION_TYPE',
     'IdSpace',
     'InvalidationArray',
+    'PageRequestQueue',
     'SharedQueueWords',
     'SmmuV3Driver',
     'UnknownDriverKernel',

@@ -1,5 +1,5 @@
 // One producer, or the consumer, of a command queue between workers; see queue-workers.test.ts.
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { IO_PGTABLE_PROFILES } from '@iommukit/io-pgtable';
 import { createPrng, FrameAllocator, SharedMemory, TraceChannel } from '@iommukit/platform';
 import {
@@ -138,6 +138,8 @@ function consume(task: ConsumerTask): Consumed {
   }
 }
 
-const task = workerData as ProducerTask | ConsumerTask;
-if (parentPort !== null)
-  parentPort.postMessage(task.role === 'producer' ? produce(task) : consume(task));
+const port = parentPort;
+if (port !== null)
+  port.on('message', (task: ProducerTask | ConsumerTask) => {
+    port.postMessage(task.role === 'producer' ? produce(task) : consume(task));
+  });

@@ -2,7 +2,7 @@
 //   IOMMUKIT_SOAK=1000000 node tools/pn.mjs exec vitest run --config tools/vitest.config.ts --project smmu-v3-driver queue-workers
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { queueWordsBytes, type SyncSignal } from '../src/index.ts';
 import { idsWith } from './fake-smmu.lanes.ts';
 import type { ConsumerTask, ProducerAnswer, ProducerTask, QueueWorld } from './queue-worker.ts';
@@ -16,12 +16,26 @@ const PRODUCERS = 4;
 const SOAK = Number(process.env['IOMMUKIT_SOAK'] ?? 0);
 const COMMANDS = Math.max(SOAK, 4_000);
 
-async function start<A>(task: ProducerTask | ConsumerTask): Promise<A> {
-  const worker = new Worker(BOOT, {
-    workerData: { entry: ENTRY, ...task },
-    execArgv: ['--conditions=@iommukit/source'],
-  });
-  const [answer] = await once(worker, 'message');
+const workers: Worker[] = [];
+
+beforeAll(() => {
+  for (let i = 0; i <= PRODUCERS; i++)
+    workers.push(
+      new Worker(BOOT, {
+        workerData: { entry: ENTRY },
+        execArgv: ['--conditions=@iommukit/source'],
+      }),
+    );
+});
+afterAll(() => Promise.all(workers.map((worker) => worker.terminate())));
+
+/** Gives a worker a task; what it answers. */
+async function start<A>(index: number, task: ProducerTask | ConsumerTask): Promise<A> {
+  const worker = workers[index];
+  if (worker === undefined) throw new Error(`no worker ${index}`);
+  const answered = once(worker, 'message');
+  worker.postMessage(task);
+  const [answer] = await answered;
   return answer as A;
 }
 
@@ -60,7 +74,7 @@ async function run(one: Case): Promise<{ consumed: Consumed; producers: Producer
     ...one,
   };
   const { queue, cons } = prepare(world);
-  const consumer = start<Consumed>({
+  const consumer = start<Consumed>(PRODUCERS, {
     ...world,
     role: 'consumer',
     queue,
@@ -68,7 +82,7 @@ async function run(one: Case): Promise<{ consumed: Consumed; producers: Producer
     cons,
   });
   const producers = Array.from({ length: PRODUCERS }, (_, who) =>
-    start<ProducerAnswer>({
+    start<ProducerAnswer>(who, {
       ...world,
       role: 'producer',
       who,
