@@ -12,6 +12,7 @@ import { addInspectCommand } from './inspect-command.ts';
 import { addIovaPathology } from './iova-pathology.ts';
 import { progressBar } from './progress.ts';
 import { renderReplay } from './render-replay.ts';
+import { addScenariosCommand } from './scenarios-command.ts';
 import { addVectorsCommand } from './vectors-command.ts';
 
 /**
@@ -66,6 +67,9 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
     exitCode = code;
   });
   addIovaPathology(program, streams, (code) => {
+    exitCode = code;
+  });
+  addScenariosCommand(program, streams, (code) => {
     exitCode = code;
   });
   try {

@@ -9,7 +9,7 @@ export interface Progress {
 /** A bar for a terminal, which counts `units`; otherwise one that prints nothing. */
 export function progressBar(
   onTerminal: boolean,
-  units: 'operations' | 'files' = 'operations',
+  units: 'operations' | 'files' | 'scenarios' = 'operations',
 ): Progress {
   if (!onTerminal) return { update: () => {}, stop: () => {} };
   const bar = new SingleBar({

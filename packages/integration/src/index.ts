@@ -22,6 +22,13 @@ export {
 } from './machine.ts';
 export type { CheckName, CheckResult, Reason } from './replay/check-tally.ts';
 export { type ReplayOptions, type ReplayReport, replayCapture } from './replay/replay.ts';
+export {
+  runScenarios,
+  type ScenarioReport,
+  scenariosOf,
+  UnknownScenario,
+} from './scenarios/run-scenarios.ts';
+export type { Observed, ScenarioResult, ScenarioRun } from './scenarios/scenario.ts';
 export { shippedCapture, shippedCaptures } from './shipped-capture.ts';
 export { type StreamLeaf, type StreamTableLocation, streamLeaves } from './stream-leaves.ts';
 export type {

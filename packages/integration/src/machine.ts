@@ -5,6 +5,7 @@ import { type CoreEvent, IommuCore } from '@iommukit/iommu-core';
 import {
   errnoName,
   FrameAllocator,
+  type MemoryView,
   MmioBus,
   PhysicalMemory,
   SimPlatform,
@@ -44,6 +45,11 @@ export interface MachineOptions {
   /** Source of the driver's own queues and tables. Absent: the top of RAM. */
   readonly coherent?: CoherentMemory;
   readonly policy?: Partial<CachePolicy>;
+  /** What the CPU sees memory through, and what the SMMU does: a cache, an observer. Absent: memory itself. */
+  readonly views?: {
+    readonly cpu?: (memory: PhysicalMemory) => MemoryView;
+    readonly device?: (memory: PhysicalMemory) => MemoryView;
+  };
   readonly log?: (line: LogLine) => void;
   readonly onEvent?: (record: EventRecord) => boolean;
 }
@@ -81,11 +87,13 @@ export class Machine {
     this.frames = new FrameAllocator(memory.tables);
     this.platform = new SimPlatform();
     this.model = new SmmuV3Model({
-      memory: this.memory,
+      memory: options.views?.device?.(this.memory) ?? this.memory,
       idr,
       ...(options.policy === undefined ? {} : { policy: options.policy }),
       onInterrupt: (line) => {
         if (line === 'eventq') this.#driver?.evtq.thread();
+        else if (line === 'gerror') this.#driver?.globalErrorInterrupt();
+        else if (line === 'priq') this.#driver?.priq?.thread();
       },
     });
     this.platform.register(this.model);
@@ -112,12 +120,12 @@ export class Machine {
 
   /** Probes and resets the SMMU; throws {@link MachineError} with the errno when that fails. */
   boot(prepare?: (driver: SmmuV3Driver) => void): void {
-    const { memory, profile, coherent, log, onEvent } = this.#options;
+    const { memory, profile, coherent, log, onEvent, views } = this.#options;
     const bus = new MmioBus();
     bus.attach(SMMU_BASE, REGISTER_FRAME_BYTES, this.model.registers);
     const driver = SmmuV3Driver.create({
       registers: bus.frameAt(SMMU_BASE),
-      memory: this.memory,
+      memory: views?.cpu?.(this.memory) ?? this.memory,
       frames: this.frames,
       coherent: coherent ?? topOf(memory.ram),
       platform: this.platform,

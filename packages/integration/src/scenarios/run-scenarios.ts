@@ -1,0 +1,136 @@
+import { IommuError } from '@iommukit/bits';
+import { s05, s06, s013, s017, s018, s019, s020 } from './s0-batches.ts';
+import { s012, s014 } from './s0-failures.ts';
+import { s01, s02, s03, s04, s015, s016 } from './s0-maps.ts';
+import { s07, s08 } from './s0-order.ts';
+import { s09, s010, s011 } from './s0-replace.ts';
+import { S4_COUNTS } from './s4-counts.ts';
+import { s415 } from './s4-coverage.ts';
+import { s412, s413, s414, s416, s417, s418, s419 } from './s4-edges.ts';
+import { s420 } from './s4-twins.ts';
+import { runScenario, type Scenario, type ScenarioResult } from './scenario.ts';
+
+/** All scenarios, in the order of evaluation.md. */
+export const SCENARIOS: readonly Scenario[] = [
+  s01,
+  s02,
+  s03,
+  s04,
+  s05,
+  s06,
+  s07,
+  s08,
+  s09,
+  s010,
+  s011,
+  s012,
+  s013,
+  s014,
+  s015,
+  s016,
+  s017,
+  s018,
+  s019,
+  s020,
+  ...S4_COUNTS,
+  s412,
+  s413,
+  s414,
+  s415,
+  s416,
+  s417,
+  s418,
+  s419,
+  s420,
+];
+
+/**
+ * What scenarios came to.
+ * @example runScenarios(['S0-5']).summary.differences // 0
+ */
+export interface ScenarioReport {
+  /** Something was compared, all counts are as expected and no invariant is broken. */
+  readonly ok: boolean;
+  readonly summary: {
+    readonly scenarios: number;
+    /** Cases: one way on one machine. */
+    readonly runs: number;
+    /** Counts compared with evaluation.md. */
+    readonly compared: number;
+    /** Counts that differ. */
+    readonly differences: number;
+    /** Invariants that do not hold. */
+    readonly broken: number;
+  };
+  readonly scenarios: readonly ScenarioResult[];
+}
+
+/**
+ * The scenarios that ids or prefixes of ids name, in their own order; all without any. `S0` and `S0-` name all of S0, `S0-1` itself alone.
+ * Throws {@link UnknownScenario}.
+ * @example scenariosOf(['S4-2']).map(({ title }) => title)
+ */
+export function scenariosOf(
+  ids: readonly string[],
+): readonly { readonly id: string; readonly title: string }[] {
+  return chosen(ids).map(({ id, title }) => ({ id, title }));
+}
+
+function chosen(ids: readonly string[]): readonly Scenario[] {
+  if (ids.length === 0) return SCENARIOS;
+  const names = (id: string): readonly Scenario[] => {
+    const exact = SCENARIOS.filter((scenario) => scenario.id === id);
+    return exact.length > 0 ? exact : SCENARIOS.filter((scenario) => scenario.id.startsWith(id));
+  };
+  const all = new Set<Scenario>();
+  for (const id of ids) {
+    const found = id === '' ? [] : names(id);
+    if (found.length === 0) throw new UnknownScenario({ id });
+    for (const scenario of found) all.add(scenario);
+  }
+  return SCENARIOS.filter((scenario) => all.has(scenario));
+}
+
+/**
+ * Runs scenarios through the whole machine; `onProgress` is told before each.
+ * @example const { ok, summary } = runScenarios(['S0', 'S4']);
+ */
+export function runScenarios(
+  ids: readonly string[],
+  onProgress: (done: number, total: number) => void = () => {},
+): ScenarioReport {
+  const list = chosen(ids);
+  const scenarios = list.map((scenario, i) => {
+    onProgress(i, list.length);
+    return runScenario(scenario);
+  });
+  const runs = scenarios.flatMap((scenario) => scenario.runs);
+  const compared = runs.reduce((sum, run) => sum + Object.keys(run.expected).length, 0);
+  return {
+    ok: compared > 0 && scenarios.every(({ ok }) => ok),
+    summary: {
+      scenarios: scenarios.length,
+      runs: runs.length,
+      compared,
+      differences: runs.reduce((sum, run) => sum + run.differences.length, 0),
+      broken: runs.reduce((sum, run) => sum + run.broken.length, 0),
+    },
+    scenarios,
+  };
+}
+
+/**
+ * No scenario has this id or prefix; code `UNKNOWN_SCENARIO`.
+ * @example try { runScenarios(['S9']); } catch (e) { (e as UnknownScenario).operands.id; }
+ */
+export class UnknownScenario extends IommuError<{ id: string }> {
+  override readonly name = 'UnknownScenario';
+  constructor(operands: { id: string }) {
+    super(
+      'UNKNOWN_SCENARIO',
+      operands,
+      `no scenario ${operands.id}: expected one of ${SCENARIOS.map(({ id }) => id).join(' ')}, or a prefix`,
+      'List them with `iommukit scenarios list`',
+    );
+  }
+}

@@ -1,0 +1,143 @@
+import { describe, expect, test } from 'vitest';
+import { runScenarios, scenariosOf, UnknownScenario } from '../src/index.ts';
+import { SCENARIOS } from '../src/scenarios/run-scenarios.ts';
+import { runScenario, type Scenario } from '../src/scenarios/scenario.ts';
+import { PA, scat, X } from '../src/scenarios/setup.ts';
+
+const ids = (prefix: string, n: number): string[] =>
+  Array.from({ length: n }, (_, i) => `${prefix}-${i + 1}`);
+
+test('S0-1 to S0-20 and S4-1 to S4-20, in order', () => {
+  expect(SCENARIOS.map(({ id }) => id)).toEqual([...ids('S0', 20), ...ids('S4', 20)]);
+});
+
+describe('every count of evaluation.md', () => {
+  test.each(SCENARIOS.map(({ id, title }) => [id, title] as const))(
+    '%s %s',
+    (id) => {
+      const { ok, scenarios, summary } = runScenarios([id]);
+      const wrong = (scenarios[0]?.runs ?? []).filter((run) => !run.ok);
+      expect(wrong.map(({ way, differences, broken }) => ({ way, differences, broken }))).toEqual(
+        [],
+      );
+      expect(ok).toBe(true);
+      expect(summary.compared).toBeGreaterThan(0);
+    },
+    120_000,
+  );
+});
+
+describe('which scenarios', () => {
+  const rows = [
+    { asked: ['S0-1'], found: ['S0-1'] },
+    { asked: ['S4-2'], found: ['S4-2'] },
+    { asked: ['S0'], found: ids('S0', 20) },
+    { asked: ['S4', 'S0-20'], found: ['S0-20', ...ids('S4', 20)] },
+    { asked: [], found: [...ids('S0', 20), ...ids('S4', 20)] },
+  ];
+  test.each(rows)('$asked', ({ asked, found }) => {
+    expect(scenariosOf(asked).map(({ id }) => id)).toEqual(found);
+  });
+
+  test.each(['S9', 's0', '', 'S0-21'])('%j: unknown', (id) => {
+    expect(() => runScenarios([id])).toThrow(UnknownScenario);
+  });
+});
+
+describe('what must be noticed', () => {
+  const scenario = (
+    one: ReturnType<Scenario['cases']> extends Iterable<infer C> ? C : never,
+  ): Scenario => ({
+    id: 'T',
+    title: 'a defect',
+    cases: () => [one],
+  });
+  const brokenBy = (run: Parameters<typeof scenario>[0]['run']): readonly string[] =>
+    runScenario(scenario({ way: 'defect', run, expected: {} })).runs[0]?.broken ?? [];
+
+  test('another count', () => {
+    const { ok, runs } = runScenario(
+      scenario({ way: 'x', run: () => ({ fmt: 2 }), expected: { fmt: 3, lvl: 1 } }),
+    );
+    expect(ok).toBe(false);
+    expect(runs[0]?.differences).toEqual([
+      'fmt: expected 3, got 2',
+      'lvl: expected 1, got nothing',
+    ]);
+  });
+
+  test('an invalidation that is left out', () => {
+    const broken = brokenBy((rig) => {
+      rig.domain.ops.iotlbSync = () => {};
+      const by = rig.by('K');
+      by.map(X, scat(1));
+      by.unmap(X, 4096);
+      return {};
+    });
+    expect(broken).toContain(
+      `the device reads ${X.toString(16)} at ${PA.toString(16)}, expected -1`,
+    );
+    expect(broken.join()).toContain('stale entries without an invalidation');
+  });
+
+  test('tables freed before the flush', () => {
+    const broken = brokenBy((rig) => {
+      const by = rig.by('R');
+      by.map(X, scat(512));
+      const { ops } = rig.domain;
+      const unmapRange = ops.unmapRange?.bind(ops);
+      ops.unmapRange = (iova, size, pending, options) => {
+        const bytes = unmapRange?.(iova, size, pending, options) ?? 0;
+        pending.forEachDetached((table) => rig.machine.frames.free(table, 4096));
+        return bytes;
+      };
+      ops.releaseTable = () => {};
+      by.unmap(X, 512 * 4096);
+      // Warm walk caches: pages that the device has not read yet.
+      for (let at = X; at < X + 512 * 4096; at += 4096) rig.access(at);
+      by.flush();
+      return {};
+    });
+    expect(broken.join()).toMatch(/the SMMU read \d+ words of free frames/);
+  });
+
+  test('a frame that leaks, and a map that is not there', () => {
+    const broken = brokenBy((rig) => {
+      rig.machine.frames.alloc(4096);
+      rig.mirror.set(X, PA);
+      return {};
+    });
+    expect(broken.join()).toContain('1 frames leak');
+    expect(broken.join()).toContain('tables map 0 pages, reported were 1');
+  });
+
+  test('tables that differ', () => {
+    const { ok, runs } = runScenario({
+      id: 'T',
+      title: 'two ways',
+      cases: () =>
+        [scat(4), scat(4, 4096, PA + 4096)].map((runs, i) => ({
+          way: `${i}`,
+          run: (rig) => ({ errno: rig.by('K').map(X, runs) }),
+          expected: { errno: 0 },
+          tables: 'same',
+        })),
+    });
+    expect(ok).toBe(false);
+    expect(runs[1]?.broken).toEqual(['tables are not bit-identical to those of 0']);
+  });
+
+  test('an operation that fails', () => {
+    expect(
+      brokenBy((rig) => {
+        rig.by('K').map(X, scat(1));
+        rig.by('K').map(X, scat(1));
+        return {};
+      }),
+    ).toEqual(['map: -17']);
+  });
+
+  test('nothing compared is not ok', () => {
+    expect(runScenario({ id: 'T', title: 'none', cases: () => [] }).ok).toBe(false);
+  });
+});
