@@ -39,6 +39,19 @@ export interface DomainOps {
   /** Makes new mappings visible where the hardware needs it; absent when it does not. 0 or a negative errno. */
   iotlbSyncMap?(iova: number, size: number): number;
 
+  /** Starts or ends the tracking of dirty pages: 0, or -EOPNOTSUPP for a domain that was not made for it (`set_dirty_tracking`). */
+  setDirtyTracking?(state: 'on' | 'off'): number;
+  /**
+   * Reports the dirty pages of [iova, iova + size) and makes them clean unless `noClear`: 0 or a negative errno, what was reported before
+   * stands. What the hardware may still think of as dirty is added to `gather`, which the caller syncs (`read_and_clear_dirty`).
+   */
+  readAndClearDirty?(
+    iova: number,
+    size: number,
+    options: { readonly noClear: boolean; readonly gather: IotlbGather | null },
+    record: (iova: number, bytes: number) => void,
+  ): number;
+
   /**
    * Maps the pieces one after the other from `iova` on: 0, or a negative errno with nothing changed, no store and no command
    * (`RangePageTable.mapRange`). Pages that are mapped are never replaced: -EEXIST, with the first such IOVA in `failedAt`. An

@@ -25,6 +25,8 @@ export interface DriverProfile {
   readonly reportErrors: 'ignored' | 'printed';
   /** The probe's line names the input size as well as the output size (6.x). */
   readonly probeLine: 'ias-oas' | 'oas';
+  /** Domains can track dirty pages (since 6.11). */
+  readonly dirtyTracking: boolean;
   /** Features that the probe's line counts: up to hardware dirty state, or also S2FWB, BBML2 and HAFT (7.x). */
   readonly printedFeatures: 'up-to-hd' | 'up-to-haft';
   /** How a stream id of another device is refused: -EINVAL, or -ENODEV with another line (7.x). */
@@ -72,6 +74,7 @@ export type InvalidationRules = Pick<DriverProfile, 'longRange' | 'wrappedRange'
 export type DriverKernel = '6.1' | '6.12' | '7.2' | '7.3';
 
 const LINUX_6_12: DriverProfile = {
+  dirtyTracking: true,
   maxQueueBytes: 2 ** 20,
   streamOrder: 'firmware',
   vaBits: 48,
@@ -132,6 +135,7 @@ export const DRIVER_PROFILES: Readonly<Record<DriverKernel, DriverProfile>> = {
     cdOwner: 'domain',
     reattach: 'through-abort',
     asidAlloc: 'at-attach',
+    dirtyTracking: false,
   },
   '6.12': LINUX_6_12,
   '7.2': LINUX_7_2,

@@ -28,6 +28,8 @@ export interface HardwareFeatures {
   readonly twoLevelCdTable: boolean;
   /** Stage 1 of guests over stage 2. */
   readonly nesting: boolean;
+  /** The SMMU itself marks dirty pages, and its walks are coherent, without which that is of no use (`arm_smmu_dbm_capable`). */
+  readonly dirtyState: boolean;
   /** Stage 2 can force write-back. */
   readonly forcedWriteBack: boolean;
   readonly asidBits: number;
@@ -120,6 +122,7 @@ export function probeHardware(parts: ProbeParts): HardwareFeatures | number {
     msi: IDR0.get.MSI(idr0) === 1,
     twoLevelCdTable: IDR0.get.CD2L(idr0) === 1,
     nesting: stage1 && stage2 && !errata.noNesting,
+    dirtyState: IDR0.get.HTTU(idr0) >= 2 && coherent,
     forceSync: errata.forceSync,
     forcedWriteBack: IDR3.get.FWB(idr3) === 1,
     vmidBits: IDR0.get.VMID16(idr0) === 1 ? 16 : 8,

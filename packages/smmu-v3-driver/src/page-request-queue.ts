@@ -1,8 +1,9 @@
 import { queueEmpty, queueIndex, queueNext, REGISTER_OFFSET } from '@iommukit/arm-arch';
+import type { DeviceFault } from '@iommukit/iommu-core';
 import type { MemoryView, MmioFrame } from '@iommukit/platform';
 import type { PriResponse } from './command-batch.ts';
 import type { LogSink } from './driver-log.ts';
-import { unexpectedPageRequest } from './page-request.ts';
+import { pageRequestOf, unexpectedPageRequest } from './page-request.ts';
 
 /** Bytes of a page request. */
 export const REQUEST_BYTES = 16;
@@ -20,11 +21,16 @@ export interface PageRequestQueueParts {
   readonly lg2: number;
   /** Issues a CMD_PRI_RESP without SYNC. */
   respond(response: PriResponse): void;
+  /**
+   * Beyond Linux: takes a request and will see to the answer of its group: 0, or a negative errno, and the request is denied as Linux
+   * denies all. Absent: none is taken.
+   */
+  route?(streamId: number, fault: DeviceFault): number;
 }
 
 /**
  * The page request queue in memory and the thread that drains it (`arm_smmu_priq_thread`). Linux expects no request: it prints each and
- * denies the group.
+ * denies the group. With `route`, requests go to the page-fault layer first.
  * @example driver.priq?.thread();
  */
 export class PageRequestQueue {
@@ -84,6 +90,8 @@ export class PageRequestQueue {
   }
 
   #answer(words: Uint32Array): void {
+    const { streamId, fault } = pageRequestOf(words);
+    if (this.#parts.route?.(streamId, fault) === 0) return;
     const { lines, response } = unexpectedPageRequest(words);
     for (const line of lines) this.#parts.log(line);
     if (response !== null) this.#parts.respond(response);

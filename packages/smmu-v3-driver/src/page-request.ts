@@ -1,5 +1,6 @@
 import { PAGE_REQUEST, PRI_RESPONSE, RESUME_RESPONSE } from '@iommukit/arm-arch';
 import { u64Of } from '@iommukit/bits';
+import type { DeviceFault } from '@iommukit/iommu-core';
 import type { PriResponse } from './command-batch.ts';
 import type { LogLine } from './driver-log.ts';
 import { hex8, hex16 } from './event-line.ts';
@@ -39,6 +40,26 @@ export function unexpectedPageRequest(words: ArrayLike<number>): UnexpectedPageR
   ];
   if (!last) return { lines, response: null };
   return { lines, response: { streamId, substreamId, ssv, group, response: PRI_RESPONSE.FAILURE } };
+}
+
+const PERM = { READ: 1, WRITE: 2, EXEC: 4, PRIV: 8 } as const;
+
+/**
+ * A 16-byte record of the page request queue as the page-fault layer takes it (IHI 0070 8.1).
+ * @example const { streamId, fault } = pageRequestOf(words);
+ */
+export function pageRequestOf(words: ArrayLike<number>): { streamId: number; fault: DeviceFault } {
+  const perm =
+    R(words) * PERM.READ + W(words) * PERM.WRITE + X(words) * PERM.EXEC + Priv(words) * PERM.PRIV;
+  const pasid = SSV(words) === 1 ? SubstreamID(words) : null;
+  const fault = {
+    addr: u64Of(Address(words)),
+    pasid,
+    perm,
+    grpid: PRGIndex(words),
+    lastPage: Last(words) === 1,
+  };
+  return { streamId: StreamID(words), fault };
 }
 
 /** Codes of the page-fault layer (`enum iommu_page_response_code`). */

@@ -1,5 +1,6 @@
 import { minPageSize } from '@iommukit/bits';
 import {
+  type DirtyRecord,
   type FlushOps,
   HAD_TABLES,
   type IotlbGather,
@@ -10,6 +11,7 @@ import {
   type StageTwoRegisters,
 } from '@iommukit/io-pgtable';
 import type { DomainOps, IommuDevice, IommuDomain } from '@iommukit/iommu-core';
+import { ERRNO } from '@iommukit/platform';
 import type { StageOneConfig } from './context-descriptor.lanes.ts';
 import type { Endpoint, TaggedDomain } from './domain-invalidation.ts';
 import { InvalidationArray } from './invalidation-array.ts';
@@ -43,7 +45,12 @@ export type GatherPages = (
 
 /** The page table of a domain, by its stage. */
 export type StageTable =
-  | { readonly stage: 1; readonly table: LpaePageTable<StageOneRegisters> }
+  | {
+      readonly stage: 1;
+      readonly table: LpaePageTable<StageOneRegisters>;
+      /** The SMMU marks dirty pages in it (quirk `hd`). */
+      readonly dirty: boolean;
+    }
   | {
       readonly stage: 2;
       readonly table: LpaePageTable<StageTwoRegisters>;
@@ -102,6 +109,11 @@ export class PagingDomainOps implements DomainOps, TaggedDomain {
     return this.stages.stage === 2 && this.stages.nestParent;
   }
 
+  /** The SMMU marks dirty pages in the table. */
+  get dirty(): boolean {
+    return this.stages.stage === 1 && this.stages.dirty;
+  }
+
   /** Stage 1 as a context descriptor wants it, or null. */
   get stageOne(): StageOneConfig | null {
     const { stages } = this;
@@ -145,6 +157,25 @@ export class PagingDomainOps implements DomainOps, TaggedDomain {
 
   iovaToPhys(iova: number): number {
     return this.stages.table.iovaToPhys(iova);
+  }
+
+  /** Nothing to do, as in Linux: a domain made for it always tracks. -EOPNOTSUPP for any other domain. */
+  setDirtyTracking(_state: 'on' | 'off'): number {
+    return this.dirty ? 0 : -ERRNO.EOPNOTSUPP;
+  }
+
+  readAndClearDirty(
+    iova: number,
+    size: number,
+    options: { readonly noClear: boolean; readonly gather: IotlbGather | null },
+    record: DirtyRecord,
+  ): number {
+    const { stages } = this;
+    if (stages.stage !== 1 || !stages.dirty) return -ERRNO.EOPNOTSUPP;
+    return stages.table.readAndClearDirty(iova, size, options, (at, bytes) => {
+      record(at, bytes);
+      options.gather?.addRange(at, bytes);
+    });
   }
 
   flushIotlbAll(): void {

@@ -162,7 +162,10 @@ export class SmmuDevice {
     if (errno < 0) return errno;
     const ats = this.#atsSupported;
     const leave = this.#join(ssid, domain, ats);
-    this.#writeCd(ssid, stageOneCd(stageOne, domain.id, { stall: this.stall }));
+    this.#writeCd(
+      ssid,
+      stageOneCd(stageOne, domain.id, { stall: this.stall, dirty: domain.dirty }),
+    );
     if (!this.#inSte || this.#steAts !== ats) this.#writeSte(this.#cdTableSte(target, ats));
     this.#commit(ssid, ats, domain);
     leave();
@@ -196,9 +199,9 @@ export class SmmuDevice {
     const { features, profile } = this.site;
     const device = { ats, stall: this.stall };
     if (target.kind === 'paging' && target.domain.stageOne !== null) {
-      const { stageOne, id } = target.domain;
+      const { stageOne, id, dirty } = target.domain;
       // CD first: the STE makes it reachable.
-      if (this.#ownsCds) this.#writeCd(0, stageOneCd(stageOne, id, { stall: this.stall }));
+      if (this.#ownsCds) this.#writeCd(0, stageOneCd(stageOne, id, { stall: this.stall, dirty }));
       this.#writeSte(this.#cdTableSte(target, ats));
       return;
     }
@@ -277,7 +280,7 @@ export class SmmuDevice {
       stream.begin();
       stream.submit();
     };
-    const cd = stageOneCd(stageOne, domain.id, { stall: this.stall });
+    const cd = stageOneCd(stageOne, domain.id, { stall: this.stall, dirty: domain.dirty });
     writeEntryInSteps({ memory, pa: table.base, usedBits: () => {}, sync }, cd);
     return 0;
   }

@@ -1,4 +1,4 @@
-import { CD_BYTES } from '@iommukit/arm-arch';
+import { CD_BYTES, PRI_RESPONSE } from '@iommukit/arm-arch';
 import { IommuError } from '@iommukit/bits';
 import {
   arm64LpaeS1,
@@ -75,6 +75,12 @@ const PAGE_RESPONSE: Readonly<Record<PageResponse, number>> = {
   invalid: 1,
   failure: 2,
 };
+/** The same in CMD_PRI_RESP. */
+const PRI_ANSWER: Readonly<Record<PageResponse, number>> = {
+  success: PRI_RESPONSE.SUCCESS,
+  invalid: PRI_RESPONSE.INVALID,
+  failure: PRI_RESPONSE.FAILURE,
+};
 const MOST_ASID_BITS = 16;
 /** The window that Linux reserves for doorbell mappings (`MSI_IOVA_BASE`, `MSI_IOVA_LENGTH`). */
 const MSI_START = 0x800_0000;
@@ -106,6 +112,8 @@ export interface SmmuDriverParts {
   readonly onEvent?: (record: EventRecord) => boolean;
   /** Takes the fault of a stalled transaction (core's fault routing): 0, or a negative errno. Absent: stalls are printed like others. */
   readonly reportFault?: (device: IommuDevice, fault: DeviceFault) => number;
+  /** Beyond Linux: page requests go to `reportFault` as stalls do. Default: they are denied, as Linux denies them. */
+  readonly pageRequests?: 'deny' | 'route';
   /** What a device and its firmware can do; absent: neither ATS nor stalls. */
   readonly traitsOf?: (device: IommuDevice) => DeviceTraits;
   /** Switches ATS in endpoints. */
@@ -150,6 +158,8 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
   readonly strtab: StreamTable;
   readonly blockedDomain: IommuDomain;
   readonly #parts: SmmuDriverParts;
+  /** Page requests that the page-fault layer has, and the stream that each came from. */
+  readonly #routed = new WeakMap<DeviceFault, number>();
   readonly #asids: IdSpace;
   readonly #vmids: IdSpace;
   readonly #devices = new Map<number, SmmuDevice>();
@@ -249,7 +259,15 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     this.priq =
       priq === null
         ? null
-        : new PageRequestQueue({ ...shared, base: priq.base, lg2: priq.lg2, respond });
+        : new PageRequestQueue({
+            ...shared,
+            base: priq.base,
+            lg2: priq.lg2,
+            respond,
+            ...(parts.pageRequests === 'route'
+              ? { route: (streamId: number, fault: DeviceFault) => this.#route(streamId, fault) }
+              : {}),
+          });
   }
 
   get capabilities(): IommuOps['capabilities'] {
@@ -322,7 +340,19 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
   domainAlloc(type: DomainType, _device: IommuDevice): IommuDomain | number {
     if (type === 'identity' || type === 'blocked') return this.#fixedDomain(type);
     if (type === 'sva') return -ERRNO.EOPNOTSUPP;
-    return this.features.stage1 ? this.#stageOneDomain(type) : this.#stageTwoDomain(type, false);
+    return this.features.stage1
+      ? this.#stageOneDomain(type, 'untracked')
+      : this.#stageTwoDomain(type, false);
+  }
+
+  /**
+   * A stage-1 domain whose dirty pages the SMMU marks itself (`IOMMU_HWPT_ALLOC_DIRTY_TRACKING`): -EOPNOTSUPP where it cannot, or the
+   * kernel does not track.
+   */
+  allocDirtyTracking(): IommuDomain | number {
+    const { stage1, dirtyState } = this.features;
+    if (!stage1 || !dirtyState || !this.#parts.profile.dirtyTracking) return -ERRNO.EOPNOTSUPP;
+    return this.#stageOneDomain('unmanaged', 'tracked');
   }
 
   /**
@@ -358,11 +388,22 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     return [doorbells, ...rmrRegions(this.#parts.rmrs ?? [], device.info.ids)];
   }
 
-  /** Lets a stalled transaction go on or fail (`arm_smmu_page_response`): CMD_RESUME without SYNC. */
+  /**
+   * Lets a stalled transaction go on or fail (`arm_smmu_page_response`): CMD_RESUME without SYNC; a routed page request is answered with
+   * CMD_PRI_RESP.
+   */
   pageResponse(device: IommuDevice, fault: DeviceFault, response: PageResponse): void {
     const known = deviceOf(device);
     const { stream } = this.#site;
     stream.begin();
+    const routed = this.#routed.get(fault);
+    if (routed !== undefined) {
+      const { pasid, grpid: group } = fault;
+      const target = { streamId: routed, substreamId: pasid ?? 0, ssv: pasid !== null, group };
+      stream.room().priResponse({ ...target, response: PRI_ANSWER[response] });
+      stream.send();
+      return;
+    }
     const code = resumeResponse(PAGE_RESPONSE[response]);
     stream.room().resume(known.streamIds[0] ?? 0, fault.grpid, code);
     stream.send();
@@ -408,6 +449,16 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     return this.#parts.profile.steFields === 'mev-s2fwb';
   }
 
+  #route(streamId: number, fault: DeviceFault): number {
+    const device = this.deviceOfStream(streamId);
+    if (device === undefined) return -ERRNO.EINVAL;
+    // Before the report: whoever takes it may answer at once.
+    this.#routed.set(fault, streamId);
+    const errno = this.#parts.reportFault?.(device, fault) ?? -ERRNO.ENODEV;
+    if (errno !== 0) this.#routed.delete(fault);
+    return errno;
+  }
+
   #handle(record: EventRecord): boolean {
     const { onEvent, reportFault, profile } = this.#parts;
     if (onEvent?.(record) === true) return true;
@@ -441,8 +492,9 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     );
   }
 
-  #stageOneDomain(type: DomainType): IommuDomain | number {
+  #stageOneDomain(type: DomainType, dirtyPages: 'tracked' | 'untracked'): IommuDomain | number {
     const { features } = this;
+    const dirty = dirtyPages === 'tracked';
     const { memory, frames, pgtableProfile, gatherPages, profile } = this.#parts;
     const flush = new DomainFlushOps(gatherPages);
     const table = createPageTable(arm64LpaeS1, {
@@ -450,6 +502,7 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
       ias: features.ias,
       oas: features.oas,
       coherentWalk: features.coherent,
+      quirks: { hd: dirty },
       memory,
       frames,
       flush,
@@ -462,7 +515,7 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
       table.free();
       return -ERRNO.EBUSY;
     }
-    const ops = new PagingDomainOps({ id, stages: { stage: 1, table }, host: this });
+    const ops = new PagingDomainOps({ id, stages: { stage: 1, table, dirty }, host: this });
     return this.#pagingDomain(type, ops, flush, features.ias);
   }
 

@@ -322,3 +322,45 @@ describe('batches', () => {
     pending.releaseDetached({ releaseTable: (table) => ops.releaseTable?.(table) });
   });
 });
+
+describe('dirty pages', () => {
+  const tracking = (kernel: DriverKernel, httu: number, coherent = 1) =>
+    made(kernel, { ids: idsWith({ idr0: { HTTU: httu, COHACC: coherent } }) });
+
+  test('HA and HD in the CD, DBM in writable leaves; read and cleared, and gathered', () => {
+    const { rig, driver } = tracking('7.3', 2);
+    const dev = probed(driver, 'a', [8]);
+    const domain = ofPaging(driver.allocDirtyTracking());
+    const ops = domain.ops as PagingDomainOps;
+    expect(ops.attachDev(dev, null)).toBe(0);
+    const [word] = rig.words(STE.get.S1ContextPtr(ste(rig, driver, 8)), 1);
+    // HD 42, HA 43.
+    expect(((word ?? 0n) >> 42n) & 3n).toBe(3n);
+    ops.mapPages(0x1000, 0x4000_0000, 4096, 2, RW);
+    const dirty: number[][] = [];
+    const gather = new IotlbGather();
+    const record = (iova: number, bytes: number): void => {
+      dirty.push([iova, bytes]);
+    };
+    // Writable pages start as dirty, as Linux writes them.
+    expect(ops.readAndClearDirty(0x1000, 0x2000, { noClear: false, gather }, record)).toBe(0);
+    expect(dirty).toEqual([
+      [0x1000, 4096],
+      [0x2000, 4096],
+    ]);
+    expect([gather.start, gather.end]).toEqual([0x1000, 0x3000]);
+    expect(ops.readAndClearDirty(0x1000, 0x2000, { noClear: true, gather: null }, record)).toBe(0);
+    expect(dirty).toHaveLength(2);
+    expect([ops.setDirtyTracking('on'), ops.setDirtyTracking('off')]).toEqual([0, 0]);
+  });
+
+  test('refused without HTTU, without coherent walks, before 6.11; other domains do not track', () => {
+    for (const { driver } of [tracking('7.3', 1), tracking('7.3', 2, 0), tracking('6.1', 2)])
+      expect(driver.allocDirtyTracking()).toBe(-ERRNO.EOPNOTSUPP);
+    const { driver } = tracking('7.3', 2);
+    const ops = domainOf(driver, probed(driver, 'a', [8])).ops as PagingDomainOps;
+    expect(ops.setDirtyTracking('on')).toBe(-ERRNO.EOPNOTSUPP);
+    const options = { noClear: false, gather: null };
+    expect(ops.readAndClearDirty(0, 4096, options, () => {})).toBe(-ERRNO.EOPNOTSUPP);
+  });
+});

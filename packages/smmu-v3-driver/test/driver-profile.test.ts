@@ -10,6 +10,7 @@ test('the kernels, and what tells neighbours apart', () => {
       )
       .map(([key]) => key);
   expect(differing('6.1', '6.12')).toEqual([
+    'dirtyTracking',
     'entryWriter',
     'shareability',
     'cdOwner',

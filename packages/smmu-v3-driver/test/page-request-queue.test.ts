@@ -1,9 +1,10 @@
 import { PAGE_REQUEST, REGISTER_OFFSET } from '@iommukit/arm-arch';
+import type { DeviceFault } from '@iommukit/iommu-core';
 import { ERRNO } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
 import type { PageRequestQueue, SmmuV3Driver } from '../src/index.ts';
 import { idsWith } from './fake-smmu.lanes.ts';
-import { Rig } from './rig.ts';
+import { probed, Rig } from './rig.ts';
 
 const at = REGISTER_OFFSET;
 // Eight requests.
@@ -100,5 +101,50 @@ describe('the thread', () => {
     rig.smmu.poke(at.PRIQ_PROD, 9 + 2 ** 31);
     priq.thread();
     expect(priq.drained).toBe(9);
+  });
+});
+
+describe('routing, which Linux has not', () => {
+  const routed = (answer: number) => {
+    const faults: DeviceFault[] = [];
+    const rig = new Rig({
+      ids: IDS,
+      parts: {
+        pageRequests: 'route',
+        reportFault: (_device, fault) => {
+          faults.push(fault);
+          return answer;
+        },
+      },
+    });
+    const driver = rig.up();
+    const device = probed(driver, 'a', [8]);
+    const priq = driver.priq as PageRequestQueue;
+    publish(rig, priq, 0, 1);
+    rig.smmu.write32(at.PRIQ_PROD, 1);
+    rig.forget();
+    priq.thread();
+    return { rig, driver, device, faults };
+  };
+
+  test('a request goes to the page-fault layer and is answered when that says so', () => {
+    const { rig, driver, device, faults } = routed(0);
+    expect(faults).toEqual([
+      { addr: { lo: 0, hi: 0 }, pasid: null, perm: 1, grpid: 0, lastPage: true },
+    ]);
+    expect([rig.smmu.commands, rig.log.filter(({ text }) => text.includes('PRI'))]).toEqual([
+      [],
+      [],
+    ]);
+    driver.pageResponse(device, faults[0] as DeviceFault, 'success');
+    // CMD_PRI_RESP of stream 8: response 2 in dw1[13:12].
+    expect(rig.smmu.commands).toEqual([[0x8_0000_0041n, 0x2000n]]);
+  });
+
+  test('what nobody takes is denied, with the lines that Linux prints', () => {
+    const { rig, faults } = routed(-ERRNO.EINVAL);
+    expect(faults).toHaveLength(1);
+    expect(rig.smmu.commands).toEqual([[0x8_0000_0041n, 0n]]);
+    expect(rig.log.map(({ text }) => text)).toContain('unexpected PRI request received:');
   });
 });
