@@ -3,6 +3,7 @@ import type { Capture, DumpTag, FtraceTrace, Snapshot, UnreadLine } from '@iommu
 import { DmaError } from '@iommukit/dma-api';
 import { IO_PGTABLE_PROFILES } from '@iommukit/io-pgtable';
 import type { MemoryView } from '@iommukit/platform';
+import { CACHE_EVERYTHING } from '@iommukit/smmu-v3-model';
 import { type KernelProfile, kernelProfile } from '../kernel-profile.ts';
 import { Machine, MEMORY_OF_CAPTURES } from '../machine.ts';
 import { planCalls } from './call-plan.ts';
@@ -138,6 +139,8 @@ class Replay {
       cpus: capture.cpus,
       memory: MEMORY_OF_CAPTURES,
       coherent: new RecordedMemory(trace, tracePath),
+      // The worst that the architecture allows: a forgotten invalidation shows as a stale use.
+      policy: CACHE_EVERYTHING,
     });
     const lists: CommandList[] = [];
     const driver = new ReplayDriver(machine, capture, this.#translations(plan.operations, profile));
