@@ -1,5 +1,6 @@
 /**
- * Rounds `value` down to a multiple of `size` (a power of two); units are the caller's. Exact for every exact 0 <= value < 2^64.
+ * Rounds `value` down to a multiple of `size` (a power of two); units are the caller's.
+ * Valid range: every exact integer 0 <= value < 2^64.
  * @example alignDown(0x1fff, 0x1000) // 0x1000
  */
 export function alignDown(value: number, size: number): number {
@@ -8,6 +9,7 @@ export function alignDown(value: number, size: number): number {
 
 /**
  * Rounds `value` up to a multiple of `size` (a power of two); the result may be 2^64, an exclusive end.
+ * Valid range: every exact integer 0 <= value < 2^64 whose multiple is exact too.
  * @example alignUp(0x1001, 0x1000) // 0x2000
  */
 export function alignUp(value: number, size: number): number {
@@ -16,7 +18,7 @@ export function alignUp(value: number, size: number): number {
 }
 
 /**
- * True when `value` is a multiple of `size`.
+ * True when `value` is a multiple of `size`. Valid range: every exact integer 0 <= value < 2^64.
  * @example isAligned(0x3000, 0x1000) // true
  */
 export function isAligned(value: number, size: number): boolean {
@@ -24,7 +26,7 @@ export function isAligned(value: number, size: number): boolean {
 }
 
 /**
- * True for 1, 2, 4 ... 2^63; false for zero, fractions and negative numbers.
+ * True for 1, 2, 4 ... 2^63; false for zero, fractions and negative numbers. Valid range: every number.
  * @example isPowerOfTwo(4096) // true
  */
 export function isPowerOfTwo(value: number): boolean {
@@ -32,7 +34,7 @@ export function isPowerOfTwo(value: number): boolean {
 }
 
 /**
- * floor(log2 n) for an integer 1 <= n < 2^64 (the kernel's `__fls`).
+ * floor(log2 n) (the kernel's `__fls`). Valid range: every exact integer 1 <= n < 2^64.
  * @example log2Floor(4097) // 12
  */
 export function log2Floor(n: number): number {
@@ -41,7 +43,7 @@ export function log2Floor(n: number): number {
 }
 
 /**
- * ceil(log2 n) for an integer 1 <= n < 2^64 (the kernel's `order_base_2`).
+ * ceil(log2 n) (the kernel's `order_base_2`). Valid range: every exact integer 1 <= n < 2^64.
  * @example log2Ceil(4097) // 13
  */
 export function log2Ceil(n: number): number {
@@ -50,7 +52,7 @@ export function log2Ceil(n: number): number {
 }
 
 /**
- * Number of trailing zero bits of an exact integer 1 <= n < 2^64 (the kernel's `__ffs`).
+ * Number of trailing zero bits (the kernel's `__ffs`). Valid range: every exact integer 1 <= n < 2^64.
  * @example ctz(0x20_0000) // 21
  */
 export function ctz(n: number): number {
@@ -61,7 +63,7 @@ export function ctz(n: number): number {
 }
 
 /**
- * The smallest power of two that is at least n, 1 <= n <= 2^63.
+ * The smallest power of two that is at least n. Valid range: every exact integer 1 <= n <= 2^63.
  * @example roundUpPowerOfTwo(5) // 8
  */
 export function roundUpPowerOfTwo(n: number): number {
@@ -70,7 +72,7 @@ export function roundUpPowerOfTwo(n: number): number {
 
 /**
  * Index of `value` in a table whose entries each span `entrySize` bytes and which has `mask + 1` entries.
- * Division, not `>>`: a shift drops the bits above 31. Valid for an exact integer 0 <= value < 2^64, `entrySize` a power of two,
+ * Division, not `>>`: a shift drops the bits above 31. Valid range: every exact integer 0 <= value < 2^64, `entrySize` a power of two,
  * and `mask` one less than a power of two, below 2^31.
  * @example indexAt(0x40_1000, 4096, 511) // 1
  */

@@ -10,7 +10,7 @@ export interface U64 {
 const TWO32 = 0x1_0000_0000;
 
 /**
- * Joins two lanes; both are taken modulo 2^32.
+ * Joins two lanes. Valid range: all integers, taken modulo 2^32.
  * @example u64(-1, 0) // { lo: 0xffffffff, hi: 0 }
  */
 export function u64(lo: number, hi: number): U64 {
@@ -27,7 +27,7 @@ export function loOf(n: number): number {
 }
 
 /**
- * The high 32 bits of a non-negative integer below 2^64; same valid range as {@link loOf}.
+ * The high 32 bits of a non-negative integer below 2^64. Valid range: that of {@link loOf}.
  * @example hiOf(0x1_0000_1000) // 1
  */
 export function hiOf(n: number): number {
@@ -35,7 +35,7 @@ export function hiOf(n: number): number {
 }
 
 /**
- * The number that two lanes make. Exact below 2^53 and for every multiple of 2^11; other values above 2^53 round.
+ * The number that two lanes make. Valid range: all lanes, taken modulo 2^32; exact below 2^53 and for every multiple of 2^11, rounded elsewhere.
  * @example fromLanes(0x1000, 1) // 0x1_0000_1000
  */
 export function fromLanes(lo: number, hi: number): number {
@@ -43,7 +43,7 @@ export function fromLanes(lo: number, hi: number): number {
 }
 
 /**
- * Splits a number that a double holds exactly into lanes.
+ * Splits a number into lanes. Valid range: that of {@link loOf}.
  * @example u64Of(0x1_0000_1000) // { lo: 0x1000, hi: 1 }
  */
 export function u64Of(n: number): U64 {
@@ -100,7 +100,7 @@ export function parseHex64(text: string): U64 | undefined {
 }
 
 /**
- * True when all 64 bits agree.
+ * True when all 64 bits agree. Valid range: all lanes, taken modulo 2^32.
  * @example equal64(u64(1, 0), u64Of(1)) // true
  */
 export function equal64(a: U64, b: U64): boolean {
@@ -108,7 +108,7 @@ export function equal64(a: U64, b: U64): boolean {
 }
 
 /**
- * a - b modulo 2^32, as C's unsigned subtraction.
+ * a - b modulo 2^32, as C's unsigned subtraction. Valid range: integers whose difference is below 2^53.
  * @example wrapSub32(0, 1) // 0xffffffff
  */
 export function wrapSub32(a: number, b: number): number {
@@ -116,7 +116,7 @@ export function wrapSub32(a: number, b: number): number {
 }
 
 /**
- * a - b modulo 2^64 for page-aligned operands (multiples of 2^11), as C's unsigned subtraction.
+ * a - b modulo 2^64, as C's unsigned subtraction. Valid range: multiples of 2^11 from 0 to below 2^64, page-aligned addresses among them.
  * @example wrapSub64(0, 0x1000) // 0xffff_ffff_ffff_f000 as a number
  */
 export function wrapSub64(a: number, b: number): number {
@@ -124,7 +124,7 @@ export function wrapSub64(a: number, b: number): number {
 }
 
 /**
- * Bitwise and of all 64 bits.
+ * Bitwise and of all 64 bits. Valid range: all lanes, taken modulo 2^32.
  * @example and64(u64(0xf0f0, 1), u64(0xff, 0)) // { lo: 0xf0, hi: 0 }
  */
 export function and64(a: U64, b: U64): U64 {

@@ -3,24 +3,13 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { compareSnapshots, IOVA_PROFILES, IovaDomain, type IovaSearch } from '../src/index.ts';
 import { ANCHOR, blockRank, IovaTree } from '../src/iova-tree.ts';
+import { domain, LIMIT32 } from './domain.ts';
 
-const LIMIT32 = 0xfffff;
 const LIMIT64G = 0xffffff;
-
-function domain(search: IovaSearch): IovaDomain {
-  return new IovaDomain({
-    granule: 4096,
-    startPfn: 1,
-    clock: new SimClock(),
-    cpus: 1,
-    profile: IOVA_PROFILES['7.3'],
-    search,
-  });
-}
 
 /** Single pages with single-page holes between them, from the limit downwards. */
 function fragmented(search: IovaSearch, live: number, limit: number): IovaDomain {
-  const iovad = domain(search);
+  const iovad = domain({ search, cpus: 1 });
   for (let k = 0; k < 2 * live; k++) iovad.allocIova(1, limit, 'aligned');
   for (let k = 0; k < live; k++) iovad.freeIova(limit - 2 * k);
   return iovad;
@@ -222,7 +211,7 @@ describe('both searches', () => {
 
   test('agree after a reservation with its ends in the wrong order', () => {
     const found = (['linear', 'augmented'] as const).map((search) => {
-      const iovad = domain(search);
+      const iovad = domain({ search, cpus: 1 });
       iovad.reserveIova(0x100, 0x50);
       iovad.reserveIova(0x60, 0x120);
       return [0x200, 0x180, 0x110, 0x90].map((limit) => iovad.allocIova(0x30, limit, 'unaligned'));
@@ -306,7 +295,7 @@ describe('cost', () => {
     },
   ])('misaligned gaps $name', ({ offset, met, atMost }) => {
     const found = (['augmented', 'linear'] as const).map((search) => {
-      const iovad = domain(search);
+      const iovad = domain({ search, cpus: 1 });
       for (let k = 2; k <= 100; k++) iovad.reserveIova(k * 8 + offset, k * 8 + offset + 1);
       iovad.reserveIova(101 * 8 + offset, LIMIT32);
       const visited = cost(iovad, () => {

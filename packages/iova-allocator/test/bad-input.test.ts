@@ -1,26 +1,7 @@
 import { SimClock } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
-import {
-  compareSnapshots,
-  IOVA_PROFILES,
-  IovaDomain,
-  type IovaDomainOptions,
-  type IovaSearch,
-} from '../src/index.ts';
-
-const LIMIT32 = 0xfffff;
-const MAG = 127;
-
-function domain(options: Partial<IovaDomainOptions> = {}): IovaDomain {
-  return new IovaDomain({
-    granule: 4096,
-    startPfn: 0x10,
-    clock: new SimClock(),
-    cpus: 2,
-    profile: IOVA_PROFILES['7.3'],
-    ...options,
-  });
-}
+import { compareSnapshots, IOVA_PROFILES, IovaDomain, type IovaSearch } from '../src/index.ts';
+import { domain, LIMIT32, MAG } from './domain.ts';
 
 /** Runs a call that must throw and checks that nothing but the throw happened. */
 function refused(iovad: IovaDomain, call: () => unknown, error: object): void {
@@ -54,7 +35,7 @@ describe.each(['linear', 'augmented'] as const)('%s', (search) => {
     },
     { name: 'no CPU', code: 'IOVA_CPU', call: (d: IovaDomain) => d.freeIovaFast(9, 1, 1) },
   ])('$name is refused and changes nothing', ({ code, call }) => {
-    const iovad = domain({ search });
+    const iovad = domain({ search, startPfn: 0x10 });
     iovad.allocIovaFast(0, 1, LIMIT32, 'flush');
     refused(iovad, () => call(iovad), { code });
   });
@@ -64,14 +45,14 @@ describe.each(['linear', 'augmented'] as const)('%s', (search) => {
     { name: 'a limit below the start', size: 1, limit: 0xf, failed: 1 },
     { name: 'a size that only fits below the start', size: 9, limit: 0x17, failed: 9 },
   ])('$name: the kernel fails and remembers the size', ({ size, limit, failed }) => {
-    const iovad = domain({ search });
+    const iovad = domain({ search, startPfn: 0x10 });
     expect(iovad.allocIova(size, limit, 'unaligned')).toBeNull();
     expect(iovad.max32AllocSize).toBe(failed);
     expect(iovad.rangeCount).toBe(0);
   });
 
   test('a free of an unknown range does nothing in the tree', () => {
-    const iovad = domain({ search });
+    const iovad = domain({ search, startPfn: 0x10 });
     iovad.reserveIova(0x20, 0x2f);
     const before = iovad.snapshot();
     iovad.freeIova(0x30);
@@ -80,7 +61,7 @@ describe.each(['linear', 'augmented'] as const)('%s', (search) => {
   });
 
   test('an overlapping reservation joins what is there', () => {
-    const iovad = domain({ search });
+    const iovad = domain({ search, startPfn: 0x10 });
     iovad.reserveIova(0x20, 0x2f);
     expect(iovad.reserveIova(0x18, 0x37)).toEqual({ pfnLo: 0x30, pfnHi: 0x37 });
     expect(iovad.allocIova(0x18, 0x37, 'unaligned')).toBeNull();
@@ -99,7 +80,7 @@ test('an unknown search is refused', () => {
 
 describe('free twice', () => {
   test('the fast path of the kernel does not look: one range is handed out twice', () => {
-    const iovad = domain();
+    const iovad = domain({ startPfn: 0x10 });
     const pfn = iovad.allocIovaFast(0, 1, LIMIT32, 'flush');
     iovad.freeIovaFast(0, pfn, 1);
     iovad.freeIovaFast(0, pfn, 1);

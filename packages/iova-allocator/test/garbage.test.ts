@@ -1,8 +1,7 @@
 import { getHeapStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { SimClock } from '@iommukit/platform';
 import { expect, test } from 'vitest';
-import { IOVA_PROFILES, IovaDomain } from '../src/index.ts';
+import { domain } from './domain.ts';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -28,14 +27,7 @@ function garbage(call: () => void): number {
 test.each(['linear', 'augmented'] as const)(
   '%s: the fast calls leave no garbage',
   (search) => {
-    const iovad = new IovaDomain({
-      granule: 4096,
-      startPfn: 1,
-      clock: new SimClock(),
-      cpus: 1,
-      profile: IOVA_PROFILES['7.3'],
-      search,
-    });
+    const iovad = domain({ cpus: 1, search });
     for (let k = 0; k < 1000; k++) iovad.allocIovaFast(0, 1, 0xfffff, 'flush');
     const cached = (): void => {
       iovad.freeIovaFast(0, iovad.allocIovaFast(0, 1, 0xfffff, 'flush'), 1);

@@ -1,26 +1,8 @@
 import { IommuError } from '@iommukit/bits';
 import { SimClock } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
-import {
-  IOVA_PROFILES,
-  IovaDomain,
-  type IovaDomainOptions,
-  IovaError,
-  MAX_PFN,
-} from '../src/index.ts';
-
-const LIMIT32 = 0xfffff;
-
-function domain(options: Partial<IovaDomainOptions> = {}): IovaDomain {
-  return new IovaDomain({
-    granule: 4096,
-    startPfn: 1,
-    clock: new SimClock(),
-    cpus: 2,
-    profile: IOVA_PROFILES['7.3'],
-    ...options,
-  });
-}
+import { type IovaDomain, IovaError, MAX_PFN } from '../src/index.ts';
+import { domain, LIMIT32 } from './domain.ts';
 
 function pfns(iovad: IovaDomain): [number, number][] {
   return iovad.state().ranges.map((r) => [r.pfnLo, r.pfnHi]);

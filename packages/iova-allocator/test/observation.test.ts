@@ -2,27 +2,12 @@ import { SimClock } from '@iommukit/platform';
 import { describe, expect, test } from 'vitest';
 import {
   compareSnapshots,
-  IOVA_PROFILES,
   IovaDomain,
-  type IovaDomainOptions,
   IovaError,
   type IovaSnapshot,
   MAX_PFN,
 } from '../src/index.ts';
-
-const LIMIT32 = 0xfffff;
-const MAG = 127;
-
-function domain(options: Partial<IovaDomainOptions> = {}): IovaDomain {
-  return new IovaDomain({
-    granule: 4096,
-    startPfn: 1,
-    clock: new SimClock(),
-    cpus: 2,
-    profile: IOVA_PROFILES['7.3'],
-    ...options,
-  });
-}
+import { domain, LIMIT32, MAG } from './domain.ts';
 
 const throughJson = (snapshot: IovaSnapshot): IovaSnapshot => JSON.parse(JSON.stringify(snapshot));
 

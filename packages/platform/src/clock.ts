@@ -1,60 +1,20 @@
 /**
- * Time as the layers see it, microseconds. Nothing moves unless somebody advances it.
+ * Time as the layers see it: one moment, in microseconds, that nothing moves unless the owner of the clock advances it.
+ *
+ * For who implements it:
+ * - `nowUs` never goes back. The layers subtract two readings, so where time begins does not matter; integers up to 2^53 keep it exact.
+ * - A callback runs when the clock reaches its moment, never within `schedule` (also with a delay of 0), and sees `nowUs` at or after that moment.
+ *   Callbacks of one moment run in the order of their `schedule` calls: Linux runs the timers of one jiffy in that order.
+ * - A callback may call `schedule` and `cancel`; what it schedules for a moment that the present advance covers runs within that advance.
+ * - The clock owns the callbacks until they ran or were cancelled. A callback that throws ends the advance with its error.
+ * Linux: `ktime_get`, `timer_setup` and `mod_timer`.
  * @example const due = clock.nowUs + 100_000;
  */
 export interface Clock {
+  /** Microseconds since a moment of the clock's choice. */
   readonly nowUs: number;
-  /** Calls back once, `delayUs` from now, when the clock passes that moment; returns an id for `cancel`. */
+  /** Calls back once, `delayUs` (0 or more, microseconds) from now, when the clock passes that moment; returns an id for `cancel`, never used twice. */
   schedule(delayUs: number, callback: () => void): number;
-  /** Forgets a scheduled call; unknown ids are ignored. */
+  /** Forgets a scheduled call; ids that are unknown, ran, or were cancelled are ignored. */
   cancel(id: number): void;
-}
-
-interface Timer {
-  readonly id: number;
-  readonly dueUs: number;
-  readonly callback: () => void;
-}
-
-/**
- * The injected clock: `advance` moves time and runs what falls due, in order of time, then of scheduling.
- * @example const clock = new SimClock(); clock.schedule(10, () => fired++); clock.advance(10); // fired is 1
- */
-export class SimClock implements Clock {
-  #now = 0;
-  #nextId = 1;
-  readonly #timers: Timer[] = [];
-
-  get nowUs(): number {
-    return this.#now;
-  }
-
-  schedule(delayUs: number, callback: () => void): number {
-    const timer = { id: this.#nextId++, dueUs: this.#now + delayUs, callback };
-    const at = this.#timers.findIndex((other) => other.dueUs > timer.dueUs);
-    this.#timers.splice(at < 0 ? this.#timers.length : at, 0, timer);
-    return timer.id;
-  }
-
-  cancel(id: number): void {
-    const at = this.#timers.findIndex((timer) => timer.id === id);
-    if (at >= 0) this.#timers.splice(at, 1);
-  }
-
-  /** Moves time forward by `us` microseconds. */
-  advance(us: number): void {
-    this.advanceTo(this.#now + us);
-  }
-
-  /** Moves time to `targetUs`; a moment in the past changes nothing. */
-  advanceTo(targetUs: number): void {
-    for (;;) {
-      const next = this.#timers[0];
-      if (next === undefined || next.dueUs > targetUs) break;
-      this.#timers.shift();
-      this.#now = Math.max(this.#now, next.dueUs);
-      next.callback();
-    }
-    this.#now = Math.max(this.#now, targetUs);
-  }
 }

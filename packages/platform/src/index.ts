@@ -1,4 +1,4 @@
-export { type Clock, SimClock } from './clock.ts';
+export type { Clock } from './clock.ts';
 export { type Counters, counted, createCounters } from './counters.ts';
 export { ERRNO, type ErrnoName, type ErrnoResult, errnoName } from './errno.ts';
 export {
@@ -20,4 +20,5 @@ export {
 export { type Platform, type Runnable, SimPlatform } from './platform.ts';
 export { createPrng, type Prng } from './prng.lanes.ts';
 export { SharedMemory } from './shared-memory.lanes.ts';
+export { SimClock } from './sim-clock.ts';
 export { TraceChannel } from './trace-channel.ts';

@@ -4,7 +4,15 @@
  *
  * Addresses are bytes, plain numbers; 64-bit accesses are 8-byte aligned, 32-bit ones 4-byte aligned.
  * Access to an address that no memory backs throws `BusError`; ask `isBacked` first where the address is data of a device.
- * Source of the contract: Linux's READ_ONCE, WRITE_ONCE and cmpxchg64 on a table word.
+ *
+ * For who implements one:
+ * - Lanes are unsigned when they come out and anything modulo 2^32 when they go in: -1 stores 0xffff_ffff.
+ * - What a view stored it loads again at once; when other views see it is the view's own matter until `clean`, which nobody may see in halves.
+ *   A coherent view makes it visible at once, and its `clean` only counts, or does nothing.
+ * - A wrapper forwards every member, `hi` after the inner load included, and returns `undefined` from `lanes` and `block` if it must see each access.
+ * - Alignment is the caller's duty, checked by nobody. Nothing but `BusError` is thrown, and nothing is stored then.
+ * - The view owns no memory and frees none. Arrays that it lends stay valid as long as the memory does.
+ * Source of the contract: Linux's READ_ONCE, WRITE_ONCE and cmpxchg64 on a table word, dma_sync_single_for_device for `clean`.
  * @example const lo = view.load64(0x4000_0000); const hi = view.hi;
  */
 export interface MemoryView {

@@ -1,5 +1,5 @@
 import type { Clock } from './clock.ts';
-import { SimClock } from './clock.ts';
+import { SimClock } from './sim-clock.ts';
 
 /**
  * Something that works when it is given time: a device model. `run` does what is pending and tells whether it did anything.

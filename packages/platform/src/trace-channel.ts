@@ -1,5 +1,8 @@
 /**
- * A typed stream of trace events. `on` is false while nobody listens, so that a layer can skip building the event.
+ * A typed stream of trace events, the sink of what a layer tells: the layer emits, whoever composed the machine listens. `on` is false while nobody listens, so that a layer can skip building the event:
+ * it asks `on` first, builds, emits. A listener is called within the traced operation, in the middle of it as a tracepoint is; it may read any
+ * state, must not call back into the layer, and owns the event from then on. What a listener throws leaves the operation half done.
+ * Linux: `DEFINE_EVENT`, `trace_*_enabled`.
  * @example const channel = new TraceChannel<{ name: 'map'; iova: number }>(); channel.listen((event) => log.push(event));
  */
 export class TraceChannel<E extends { readonly name: string }> {
