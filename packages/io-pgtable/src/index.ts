@@ -75,8 +75,6 @@ export {
   walkTable,
 } from './table-walk.ts';
 export { armV7s, type V7sFormat } from './v7s/arm-v7s.lanes.ts';
-export {
-  TableOverrunError,
-  V7sPageTable,
-  type V7sRegisters,
-} from './v7s/v7s-page-table.lanes.ts';
+export { TableOverrunError } from './v7s/table-overrun-error.ts';
+export { V7sPageTable } from './v7s/v7s-page-table.lanes.ts';
+export type { V7sRegisters } from './v7s/v7s-tables.lanes.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ContractError, pageTableContract } from '../src/contract/index.ts';
 import type { MockDefect } from './mock-format.lanes.ts';
-import { mockSubject } from './subjects.ts';
+import { mockSubject, type Walk } from './subjects.ts';
 
 // The suite is worth what it catches: each row is one defect in the mock format, and the rules that must name it.
 const rows: { defect: MockDefect; coherent?: true; rule: RegExp }[] = [
@@ -35,7 +35,7 @@ const rows: { defect: MockDefect; coherent?: true; rule: RegExp }[] = [
   { defect: 'accepts any address', coherent: true, rule: /out of range|map of 0x/ },
 ];
 
-function broken(defect: MockDefect, coherentWalk: boolean): string[] {
+function broken(defect: MockDefect, walk: Walk): string[] {
   const rules: string[] = [];
   const note = (error: unknown): void => {
     if (!(error instanceof ContractError)) throw error;
@@ -43,7 +43,7 @@ function broken(defect: MockDefect, coherentWalk: boolean): string[] {
     rules.push(error.operands.rule);
   };
   try {
-    for (const { run } of pageTableContract(mockSubject(coherentWalk, defect)))
+    for (const { run } of pageTableContract(mockSubject(walk, defect)))
       try {
         run();
       } catch (error) {
@@ -57,10 +57,10 @@ function broken(defect: MockDefect, coherentWalk: boolean): string[] {
 
 for (const { defect, coherent, rule } of rows)
   test(`caught: ${defect}`, () => {
-    expect(broken(defect, coherent === true).join('; ')).toMatch(rule);
+    expect(broken(defect, coherent ? 'coherent' : 'not coherent').join('; ')).toMatch(rule);
   });
 
 test('without a defect nothing is broken', () => {
-  expect(broken('none', true)).toEqual([]);
-  expect(broken('none', false)).toEqual([]);
+  expect(broken('none', 'coherent')).toEqual([]);
+  expect(broken('none', 'not coherent')).toEqual([]);
 });

@@ -8,14 +8,13 @@ import { IotlbGather } from '../src/iotlb-gather.ts';
 import type { PageTableConfig, TableFrames } from '../src/page-table-config.ts';
 import { IO_PGTABLE_PROFILES } from '../src/profile.ts';
 import { IOMMU_CACHE, IOMMU_READ, IOMMU_WRITE } from '../src/prot.ts';
-import { forEachLeaf, walkTable } from '../src/table-walk.ts';
+import { walkTable } from '../src/table-walk.ts';
+import { type Call, flushLog, leavesOf } from './flush-log.ts';
 
 const RW = IOMMU_READ + IOMMU_WRITE;
 const BASE = 0x8_0000_0000;
 const POOL = 0x100_0000;
 const SZ_1G = 0x4000_0000;
-
-type Call = [name: string, ...numbers: number[]];
 
 interface Rig {
   readonly memory: PhysicalMemory;
@@ -35,14 +34,7 @@ function rig(change: Partial<PageTableConfig> = {}): Rig {
     coherentWalk: true,
     memory,
     frames,
-    flush: {
-      tlbFlushAll: () => calls.push(['all']),
-      tlbFlushWalk: (iova, size, granule) => calls.push(['walk', iova, size, granule]),
-      tlbAddPage: (gather, iova, granule, count) => {
-        gather.addRange(iova, granule * count);
-        calls.push(['page', iova, granule, count]);
-      },
-    },
+    flush: flushLog(calls),
     profile: IO_PGTABLE_PROFILES['7.3'],
     ...change,
   };
@@ -61,12 +53,6 @@ function entryAt(memory: MemoryView, table: DartPageTable, iova: number): string
     word = (BigInt(hi) << 32n) | BigInt(lo);
   });
   return `0x${word.toString(16)}`;
-}
-
-function leaves(memory: MemoryView, table: DartPageTable): [number, number, number][] {
-  const found: [number, number, number][] = [];
-  forEachLeaf(memory, table.shape, ({ iova, paddr, size }) => found.push([iova, paddr, size]));
-  return found;
 }
 
 describe('entries', () => {
@@ -125,7 +111,7 @@ describe('entries', () => {
     ] as const) {
       const table = open(format, config);
       expect(table.mapPages(0, boundary - 3 * SZ_16K, SZ_16K, 8, RW)).toBe(0);
-      expect(leaves(memory, table)).toEqual(
+      expect(leavesOf(memory, table)).toEqual(
         [0, 1, 2, 3, 4, 5, 6, 7].map((i) => [i * SZ_16K, boundary + (i - 3) * SZ_16K, SZ_16K]),
       );
       table.free();
@@ -200,7 +186,7 @@ describe('map', () => {
       const root = table.roots[i] as number;
       expect(memory.load64(root + 511 * 8)).not.toBe(0);
     }
-    expect(leaves(memory, table)).toEqual(expected);
+    expect(leavesOf(memory, table)).toEqual(expected);
     expect(table.mapPages(2 ** 32, 0, SZ_4K, 1, RW)).toBe(-ERRNO.ENOMEM);
     expect(table.warnings).toBe(0);
     expect(table.unmapPages(2 ** 32, SZ_4K, 1, null)).toBe(0);
@@ -233,11 +219,11 @@ describe('map', () => {
     const { memory, config } = rig();
     const table = open(appleDart2, config);
     table.mapPages(6 * SZ_16K, 0x8000_0000, SZ_16K, 1, RW);
-    const before = leaves(memory, table);
+    const before = leavesOf(memory, table);
     expect(table.mapPages(0, 0, SZ_16K, 8, RW)).toBe(-ERRNO.EEXIST);
     expect(table.mapped).toBe(0);
     expect(table.warnings).toBe(1);
-    expect(leaves(memory, table)).toEqual(before);
+    expect(leavesOf(memory, table)).toEqual(before);
   });
 
   test.each([
@@ -335,7 +321,7 @@ describe('unmap', () => {
     queued.queued = true;
     expect(table.unmapPages(3 * SZ_16K, SZ_16K, 3, queued)).toBe(3 * SZ_16K);
     expect(calls).toHaveLength(2);
-    expect(leaves(memory, table)).toEqual([]);
+    expect(leavesOf(memory, table)).toEqual([]);
     expect(frames.used).toBe(used);
   });
 
@@ -379,7 +365,7 @@ test('another CPU links a table first: it is used, and ours goes back', () => {
   const used = frames.used;
   expect(late.mapPages(SZ_16K, 0x8_0000, SZ_16K, 1, RW)).toBe(0);
   expect(frames.used - used).toBe(4);
-  expect(leaves(memory, table)).toEqual([
+  expect(leavesOf(memory, table)).toEqual([
     [0, 0x4_0000, SZ_16K],
     [SZ_16K, 0x8_0000, SZ_16K],
   ]);
@@ -440,7 +426,7 @@ describe('against a model of what is mapped', () => {
           }
         }
         const expected = [...model].sort(([a], [b]) => a - b);
-        expect(leaves(memory, table)).toEqual(
+        expect(leavesOf(memory, table)).toEqual(
           expected.map(([page, to]) => [page * granule, to * granule, granule]),
         );
         for (const [page, to] of model)

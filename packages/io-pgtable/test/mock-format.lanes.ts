@@ -137,7 +137,7 @@ class MockTable implements PageTable, TableShape {
         continue;
       }
       const fresh = this.#table();
-      if (fresh < 0) return this.#prune(iova, defect === 'leaks on failure');
+      if (fresh < 0) return this.#giveUp(iova, defect);
       this.#link(at, fresh);
       table = fresh;
     }
@@ -169,8 +169,8 @@ class MockTable implements PageTable, TableShape {
   }
 
   /** Takes away empty tables on the way to an IOVA, after a map that had to give up. */
-  #prune(iova: number, keep: boolean): number {
-    if (keep) this.#table();
+  #giveUp(iova: number, defect: MockDefect): number {
+    if (defect === 'leaks on failure') this.#table();
     else this.#dropEmpty(iova);
     return -12;
   }

@@ -350,8 +350,12 @@ const GENERIC: GenericRow[] = [
   },
 ];
 
+/** How the device of a subject walks. */
+export type Walk = 'coherent' | 'not coherent';
+
 /** The mock, with one defect or none. */
-export function mockSubject(coherentWalk: boolean, defect: MockDefect = 'none'): ContractSubject {
+export function mockSubject(walk: Walk, defect: MockDefect = 'none'): ContractSubject {
+  const coherentWalk = walk === 'coherent';
   return {
     name: `mock${coherentWalk ? '' : ', not coherent'}`,
     coherentWalk,
@@ -373,8 +377,8 @@ export function mockSubject(coherentWalk: boolean, defect: MockDefect = 'none'):
 }
 
 export const SUBJECTS: readonly ContractSubject[] = [
-  mockSubject(true),
-  mockSubject(false),
+  mockSubject('coherent'),
+  mockSubject('not coherent'),
   ...[...STAGE_1, ...STAGE_2, ...SMALL, ...SHORT, ...DART].flatMap(armSubjects),
   ...GENERIC.map(genericSubject),
 ];

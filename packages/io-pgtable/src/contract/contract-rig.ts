@@ -6,11 +6,13 @@ import {
   observeView,
   PhysicalMemory,
 } from '@iommukit/platform';
+import type { FlushOps } from '../flush-ops.ts';
 import { IotlbGather } from '../iotlb-gather.ts';
 import type { PageTable } from '../page-table.ts';
+import type { TableFrames } from '../page-table-config.ts';
 import { forEachEntry, forEachLeaf, walkTable } from '../table-walk.ts';
 import { ContractError } from './contract-error.ts';
-import type { ContractParts, ContractSubject } from './contract-subject.ts';
+import type { ContractSubject } from './contract-subject.ts';
 import { GARBAGE, TableWatch } from './table-watch.ts';
 
 const POOL = { base: 0x8000_0000, size: 0x400_0000 };
@@ -74,61 +76,67 @@ export class ContractRig {
       this.fail(rule, expected, got),
     );
     const watched = observeView(this.cpu, {
-      onStore: (pa, lo, hi, bytes) => this.watch.onStore(pa, bytes, lo === 0 && hi === 0),
+      onStore: (pa, lo, hi, bytes) =>
+        this.watch.onStore(pa, bytes, lo === 0 && hi === 0 ? 'zero' : 'other'),
       onClean: (pa, bytes) => this.watch.onClean(pa, bytes),
     });
-    const parts: ContractParts = {
+    const table = subject.create({
       memory: options.watched ? watched : this.cpu,
-      frames: {
-        alloc: (bytes) => {
-          this.allocs++;
-          if (this.failAt > 0 && --this.failAt === 0) return -1;
-          const pa = this.frames.alloc(bytes);
-          if (pa < 0) return -1;
-          this.#litter(pa, bytes);
-          cache?.invalidate(pa, bytes);
-          this.live.set(pa, bytes);
-          return pa;
-        },
-        free: (pa, bytes) => {
-          if (this.#ended && this.#flushesAtEnd && this.calls.alls === this.#allsBeforeEnd)
-            this.fail('free flushes everything before it frees', 'tlbFlushAll', hex(pa));
-          this.watch.onFree(pa);
-          this.#release(pa, bytes);
-        },
-      },
-      flush: {
-        tlbFlushAll: () => {
-          this.calls.alls++;
-          this.watch.onFlush(0, TWO32 * TWO32);
-        },
-        tlbFlushWalk: (iova, size) => {
-          this.calls.walks++;
-          this.watch.onFlush(iova, iova + size);
-        },
-        tlbAddPage: (gather, iova, granule, count) => {
-          this.calls.pages += count;
-          this.watch.settle('an invalidation');
-          if (gather.queued)
-            this.fail('a queued gather is given no pages', 'no call', 'tlbAddPage');
-          if (
-            (gather.pgsize !== 0 && gather.pgsize !== granule) ||
-            gather.isDisjoint(iova, granule * count)
-          )
-            this.sync(gather);
-          gather.pgsize = granule;
-          gather.addRange(iova, granule * count);
-        },
-      },
+      frames: this.#watchedFrames(cache),
+      flush: this.#watchedFlush(),
       invalidated: (gather) => this.watch.onFlush(gather.start, gather.end),
       warn: (text) => this.warnings.push(text),
-    };
-    const table = subject.create(parts);
+    });
     if (typeof table === 'number') this.fail('the format makes a table', 'a table', String(table));
     this.table = table;
     this.tops = this.live.size;
     this.#topsCounted = table.counters.tablesAllocated - table.counters.tablesFreed;
     if (options.watched) this.watch.start(table.shape);
+  }
+
+  /** Frames that come as their last user left them, and run out when `failAt` says so. */
+  #watchedFrames(cache: NonCoherentView | undefined): TableFrames {
+    return {
+      alloc: (bytes) => {
+        this.allocs++;
+        if (this.failAt > 0 && --this.failAt === 0) return -1;
+        const pa = this.frames.alloc(bytes);
+        if (pa < 0) return -1;
+        this.#litter(pa, bytes);
+        cache?.invalidate(pa, bytes);
+        this.live.set(pa, bytes);
+        return pa;
+      },
+      free: (pa, bytes) => {
+        if (this.#ended && this.#flushesAtEnd && this.calls.alls === this.#allsBeforeEnd)
+          this.fail('free flushes everything before it frees', 'tlbFlushAll', hex(pa));
+        this.watch.onFree(pa);
+        this.#release(pa, bytes);
+      },
+    };
+  }
+
+  /** Flush ops as a driver has them: a gather that something does not fit into is synced first. */
+  #watchedFlush(): FlushOps {
+    return {
+      tlbFlushAll: () => {
+        this.calls.alls++;
+        this.watch.onFlush(0, TWO32 * TWO32);
+      },
+      tlbFlushWalk: (iova, size) => {
+        this.calls.walks++;
+        this.watch.onFlush(iova, iova + size);
+      },
+      tlbAddPage: (gather, iova, granule, count) => {
+        this.calls.pages += count;
+        this.watch.settle('an invalidation');
+        if (gather.queued) this.fail('a queued gather is given no pages', 'no call', 'tlbAddPage');
+        const isOther = gather.pgsize !== 0 && gather.pgsize !== granule;
+        if (isOther || gather.isDisjoint(iova, granule * count)) this.sync(gather);
+        gather.pgsize = granule;
+        gather.addRange(iova, granule * count);
+      },
+    };
   }
 
   fail(rule: string, expected: string, got: string): never {
@@ -138,6 +146,18 @@ export class ContractRig {
   /** Two values that should be the same; numbers are shown in hexadecimal. */
   same(rule: string, got: number | string | boolean, expected: number | string | boolean): void {
     if (got !== expected) this.fail(rule, text(expected), text(got));
+  }
+
+  /** A condition that should hold. */
+  holdsThat(rule: string, condition: unknown): void {
+    if (condition !== true) this.fail(rule, 'true', String(condition));
+  }
+
+  /** A call that returns `expected` and must change nothing. */
+  unchanged(rule: string, call: () => number, expected: number): void {
+    const before = this.snapshot();
+    this.same(rule, call(), expected);
+    this.holdsThat(`${rule}: the table is unchanged`, this.snapshot() === before);
   }
 
   /** One call of `mapPages`. */
@@ -275,7 +295,7 @@ export class ContractRig {
     const live = this.live.size - this.tops;
     const counted = tablesAllocated - tablesFreed;
     this.same('live tables = allocated - freed', counted - this.#topsCounted, live);
-    this.same('the peak is reached', tablesPeak >= counted, true);
+    this.holdsThat('the peak is reached', tablesPeak >= counted);
     this.#allsBeforeEnd = this.calls.alls;
     this.watch.stop();
     this.table.free();

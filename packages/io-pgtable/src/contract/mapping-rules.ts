@@ -57,37 +57,41 @@ export function mappingRules(subject: ContractSubject, plan: ContractPlan): Rule
     });
     rules.push({
       name: `the last output address of a page of ${name}, and output address 0`,
-      run: (rig) => {
-        const iova = plan.inside(size);
-        for (const paddr of [plan.endPaddr - size, 0]) {
-          const page = { iova, paddr, size };
-          rig.put(page);
-          // Output address 0 cannot be told from a hole by its number.
-          if (paddr !== 0) rig.translates(page);
-          else rig.same('last byte', rig.phys(iova, size - 1), size - 1);
-          rig.holds([page]);
-          rig.same('bytes unmapped', rig.unmap(iova, size), size);
-        }
-        rig.holds([]);
-      },
+      run: (rig) => extremePaddrs(rig, plan, size),
     });
   }
   rules.push({ name: 'pages of every size side by side', run: (rig) => sideBySide(rig, plan) });
   for (const prot of subject.prots)
     rules.push({
       name: `prot ${prot} maps and unmaps`,
-      run: (rig) => {
-        for (const size of plan.sizes.slice(0, 4)) {
-          const page = plan.page(plan.inside(size), size);
-          rig.put(page, 1, prot);
-          rig.translates(page);
-          rig.holds([page]);
-          rig.same('bytes unmapped', rig.unmap(page.iova, size), size);
-        }
-        rig.holds([]);
-      },
+      run: (rig) => withProt(rig, plan, prot),
     });
   return rules;
+}
+
+function extremePaddrs(rig: ContractRig, plan: ContractPlan, size: number): void {
+  const iova = plan.inside(size);
+  for (const paddr of [plan.endPaddr - size, 0]) {
+    const page = { iova, paddr, size };
+    rig.put(page);
+    // Output address 0 cannot be told from a hole by its number.
+    if (paddr !== 0) rig.translates(page);
+    else rig.same('last byte', rig.phys(iova, size - 1), size - 1);
+    rig.holds([page]);
+    rig.same('bytes unmapped', rig.unmap(iova, size), size);
+  }
+  rig.holds([]);
+}
+
+function withProt(rig: ContractRig, plan: ContractPlan, prot: number): void {
+  for (const size of plan.sizes.slice(0, 4)) {
+    const page = plan.page(plan.inside(size), size);
+    rig.put(page, 1, prot);
+    rig.translates(page);
+    rig.holds([page]);
+    rig.same('bytes unmapped', rig.unmap(page.iova, size), size);
+  }
+  rig.holds([]);
 }
 
 /** A run that starts two pages before the end of one table, fills the next and ends in a third. */
@@ -106,8 +110,8 @@ function overflow(rig: ContractRig, plan: ContractPlan, size: number): void {
   if (rig.subject.traits.stopsAtTable && pages.length > lead) {
     rig.same('map of more than a table', rig.mapOnce(first, pages.length), 0);
     rig.same('bytes mapped up to the end of the table', rig.table.mapped, lead * size);
-    const gather = rig.unmap(iova, size, lead);
-    rig.same('bytes unmapped up to the end of the table', gather, lead * size);
+    const bytes = rig.unmap(iova, size, lead);
+    rig.same('bytes unmapped up to the end of the table', bytes, lead * size);
   }
   roundTrip(rig, plan, pages);
 }

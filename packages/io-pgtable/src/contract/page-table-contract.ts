@@ -5,6 +5,7 @@ import { ContractRig } from './contract-rig.ts';
 import type { ContractSubject } from './contract-subject.ts';
 import { mappingRules } from './mapping-rules.ts';
 import { orderRules } from './order-rules.ts';
+import { refusalRules } from './refusal-rules.ts';
 
 /**
  * One rule of the contract.
@@ -28,7 +29,8 @@ export function pageTableContract(subject: ContractSubject): readonly ContractCa
   probe.finish();
   const rules: Rule[] = [
     ...mappingRules(subject, plan),
-    ...conflictRules(subject, plan),
+    ...conflictRules(plan),
+    ...refusalRules(subject, plan),
     ...orderRules(subject, plan),
   ];
   return rules.map(({ name, options = { watched: false }, run }) => ({

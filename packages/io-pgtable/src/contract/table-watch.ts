@@ -65,14 +65,14 @@ export class TableWatch {
     this.#cleaned(moment);
   }
 
-  onStore(pa: number, bytes: number, isZero: boolean): void {
+  onStore(pa: number, bytes: number, content: 'zero' | 'other'): void {
     const shape = this.#shape;
     if (shape === undefined) return;
     this.#sync();
     const owner = this.#owner(pa);
     if (owner === undefined) {
       // Fresh tables are zeroed, which is not counted; what else is stored there is.
-      if (!isZero) this.stores++;
+      if (content === 'other') this.stores++;
       return;
     }
     this.stores++;

@@ -8,6 +8,13 @@ import type { PageTableConfig } from '../page-table-config.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
 import type { EntryKind, TableShape } from '../table-shape.ts';
 import { clearEntries, firstUsed, zeroWords } from '../table-words.lanes.ts';
+import {
+  WARN_CONFLICT,
+  WARN_HOLE,
+  WARN_RANGE_MAP,
+  WARN_SIZE_MAP,
+  WARN_SIZE_UNMAP,
+} from '../warning.ts';
 import { DART_HI_WHOLE_PAGE, DART_VALID, type DartEntries } from './dart-entries.ts';
 import { type DartRun, firstEmpty, storeFields } from './dart-words.lanes.ts';
 
@@ -169,11 +176,11 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
     const counters = this.counters;
     counters.formatCalls++;
     if (pgsize !== this.pgsizeBitmap) {
-      this.raise('map: page size is not configured');
+      this.raise(WARN_SIZE_MAP);
       return -ERRNO.EINVAL;
     }
     if (paddr >= this.#endPaddr) {
-      this.raise('map: address out of range');
+      this.raise(WARN_RANGE_MAP);
       return -ERRNO.ERANGE;
     }
     if ((prot & DIRECTIONS) === 0) return -ERRNO.EINVAL;
@@ -204,7 +211,7 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
     const entry = table + index * 8;
     const n = Math.min(pgcount, this.#mask + 1 - index);
     if (firstUsed(memory, entry, n) < n && this.#holdsLeaf(entry, n)) {
-      this.raise('map: a leaf is in the way');
+      this.raise(WARN_CONFLICT);
       return -ERRNO.EEXIST;
     }
     const run = this.#run;
@@ -221,21 +228,21 @@ export class DartPageTable extends PageTableBase implements PageTable, TableShap
     const counters = this.counters;
     counters.formatCalls++;
     if (pgsize !== this.pgsizeBitmap || pgcount === 0) {
-      this.raise('unmap: page size is not configured, or no pages');
+      this.raise(WARN_SIZE_UNMAP);
       return 0;
     }
     if (pgcount === 1 && iova < this.#endIova && this.#unmapPage(iova, gather)) return pgsize;
     const table = this.#leafTable(iova);
     counters.levels += this.#visited;
     if (table < 0) {
-      this.raise('unmap: nothing is mapped');
+      this.raise(WARN_HOLE);
       return 0;
     }
     const index = (iova / pgsize) & this.#mask;
     const entry = table + index * 8;
     const n = Math.min(pgcount, this.#mask + 1 - index);
     const done = firstEmpty(this.memory, entry, n);
-    if (done < n) this.raise('unmap: nothing is mapped');
+    if (done < n) this.raise(WARN_HOLE);
     clearEntries(this.memory, entry, done);
     counters.stores += done;
     this.addPages(gather, iova, pgsize, done);

@@ -4,13 +4,14 @@ import { IotlbGather } from '../iotlb-gather.ts';
 import { requirePageCount } from '../page-count.ts';
 import type { PageTable } from '../page-table.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
-import { clearEntries, firstUsed } from '../table-words.lanes.ts';
+import { firstUsed } from '../table-words.lanes.ts';
 import { type GenericConfig, GenericTableError } from './generic-config.ts';
 import type { GenericEntries, GenericGeometry, HasFeature } from './generic-entries.ts';
-import { endOfLeaves, type LeafWords, storeLeafWords } from './generic-leaf-words.lanes.ts';
-import { FIRST, GenericLookups, LAST, wraps } from './generic-lookups.lanes.ts';
+import { type LeafWords, storeLeafWords } from './generic-leaf-words.lanes.ts';
+import { wraps } from './generic-lookups.lanes.ts';
 import { PageSizes } from './generic-page-sizes.lanes.ts';
 import { EADDRINUSE, EMPTY, LEAF, lowBits, PROTS, TABLE } from './generic-tables.lanes.ts';
+import { GenericUnmaps } from './generic-unmaps.lanes.ts';
 
 export type { ReadDirtyOptions } from './generic-lookups.lanes.ts';
 
@@ -28,7 +29,7 @@ const DIRECTIONS = IOMMU_READ + IOMMU_WRITE;
  * Addresses are exact where they are aligned to 2 KiB.
  * @example table.map(0x20_0000, 0x4000_0000, 0x20_1000, IOMMU_READ + IOMMU_WRITE); // 0: a page of 2 MiB and one of 4 KiB
  */
-export class GenericPageTable<H> extends GenericLookups<H> implements PageTable {
+export class GenericPageTable<H> extends GenericUnmaps<H> implements PageTable {
   mapped = 0;
   readonly #sizes: PageSizes;
   readonly #words: LeafWords = { word: 0, step: 0, lo: 0, hi: 0, fieldLo: 0, fieldHi: 0 };
@@ -45,13 +46,9 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
   /** What tables that gave way to a page leave to invalidate, within one map. */
   readonly #replaced = new IotlbGather();
 
-  // The range of the call that runs, and what it did so far.
+  // Where the descent of a map ended.
   #atLo = 0;
   #atHi = 0;
-  #unmapped = 0;
-  #leafLevels = 0;
-  #tableLevels = 0;
-  #unlinked: number[] = [];
   /** Where `#pageEntry` found the entry in its block. */
   #lane = 0;
 
@@ -94,15 +91,8 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
     this.mapped = 0;
     if (length === CPU_PAGE && this.#shortWay && this.#mapFast(iova, paddr, prot & (PROTS - 1)))
       return 0;
-    if ((prot & DIRECTIONS) === 0) {
-      this.raise('map: neither read nor write');
-      return -ERRNO.EINVAL;
-    }
-    if (paddr >= this.#endPaddr) return -ERRNO.ERANGE;
-    const refused = this.#attrErrno[prot & (PROTS - 1)] as number;
+    const refused = this.#refusal(iova, paddr, length, prot);
     if (refused !== 0) return refused;
-    if (length === 0) return -ERRNO.EINVAL;
-    if (wraps(iova, length)) return -ERRNO.EOVERFLOW;
     if (length === CPU_PAGE && this.#shortWay && ((iova | paddr) & (CPU_PAGE - 1)) === 0)
       return this.#mapPage(iova, paddr, prot & (PROTS - 1));
     const sizes = this.#sizes;
@@ -162,16 +152,7 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
   unmap(iova: number, length: number, gather: IotlbGather): number {
     this.counters.formatCalls++;
     if (length === CPU_PAGE && this.#shortWay && this.#unmapFast(iova, gather)) return CPU_PAGE;
-    if (!this.setRange(iova, length)) return 0;
-    this.#unmapped = 0;
-    this.#leafLevels = 0;
-    this.#tableLevels = 0;
-    this.#clearTable(this.topLevel, this.top, FIRST | LAST);
-    const unlinked = this.#unlinked;
-    if (unlinked.length > 0) this.takeBack(unlinked);
-    this.#gatherRange(gather, iova, this.#unmapped);
-    if (unlinked.length > 0) this.#gatherTables(gather);
-    return this.#unmapped;
+    return this.unmapRange(iova, length, gather);
   }
 
   mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
@@ -190,6 +171,19 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
     const unmapped = this.unmap(iova, pgsize * pgcount, own);
     this.syncGather(own);
     return unmapped;
+  }
+
+  /** Why a map is refused before any table is looked at; 0: it is not. */
+  #refusal(iova: number, paddr: number, length: number, prot: number): number {
+    if ((prot & DIRECTIONS) === 0) {
+      this.raise('map: neither read nor write');
+      return -ERRNO.EINVAL;
+    }
+    if (paddr >= this.#endPaddr) return -ERRNO.ERANGE;
+    const refused = this.#attrErrno[prot & (PROTS - 1)] as number;
+    if (refused !== 0) return refused;
+    if (length === 0) return -ERRNO.EINVAL;
+    return wraps(iova, length) ? -ERRNO.EOVERFLOW : 0;
   }
 
   #has(pgsize: number): boolean {
@@ -237,9 +231,9 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
     const counters = this.counters;
     counters.levels += this.topLevel + 1;
     counters.stores++;
-    this.#leafLevels = 1;
-    this.#tableLevels = 0;
-    this.#gatherRange(gather, iova, CPU_PAGE);
+    this.leafLevels = 1;
+    this.tableLevels = 0;
+    this.gatherRange(gather, iova, CPU_PAGE);
     return true;
   }
 
@@ -396,19 +390,19 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
         continue;
       }
       const below = this.address(lo, hi);
-      this.#leafLevels = 0;
-      this.#tableLevels = 1 << level;
+      this.leafLevels = 0;
+      this.tableLevels = 1 << level;
       if (!this.#collectEmpty(level - 1, below)) {
-        this.#unlinked = [];
+        this.unlinked = [];
         return false;
       }
-      this.#unlinked.push(below);
+      this.unlinked.push(below);
       memory.store64(at, 0, 0);
       this.counters.stores++;
       if (this.incoherent) this.clean(at, 8);
-      this.takeBack(this.#unlinked);
-      this.#gatherRange(this.#replaced, iova + i * span, span);
-      this.#gatherTables(this.#replaced);
+      this.takeBack(this.unlinked);
+      this.gatherRange(this.#replaced, iova + i * span, span);
+      this.gatherTables(this.#replaced);
     }
     return true;
   }
@@ -424,104 +418,13 @@ export class GenericPageTable<H> extends GenericLookups<H> implements PageTable 
       if (kind === LEAF) return false;
       if (kind === TABLE) {
         const below = this.address(lo, hi);
-        this.#unlinked.push(below);
-        this.#tableLevels |= 1 << level;
+        this.unlinked.push(below);
+        this.tableLevels |= 1 << level;
         if (!this.#collectEmpty(level - 1, below)) return false;
       }
       i++;
       i += firstUsed(memory, table + i * 8, entries - i);
     }
     return true;
-  }
-
-  /** Clears what the range covers of a table; false when it came to a hole. */
-  #clearTable(level: number, table: number, part: number): boolean {
-    const memory = this.memory;
-    const span = this.spans[level] as number;
-    const mask = level === this.topLevel ? this.topMask : (this.masks[level] as number);
-    const first = (part & FIRST) !== 0 ? (this.start / span) & mask : 0;
-    const last = (part & LAST) !== 0 ? (this.last / span) & mask : mask;
-    const single = (this.contLo | this.contHi) === 0;
-    let clearedFrom = -1;
-    let clearedEnd = 0;
-    let leaves = 0;
-    let whole = true;
-    this.counters.levels++;
-    for (let i = first; i <= last; ) {
-      let lo = memory.load64(table + i * 8);
-      let hi = memory.hi;
-      const kind = this.kindOf(level, lo, hi);
-      if (kind === EMPTY) {
-        whole = false;
-        break;
-      }
-      const from = i;
-      if (kind === TABLE) {
-        const edge = (i === first ? part & FIRST : 0) | (i === last ? part & LAST : 0);
-        const below = this.address(lo, hi);
-        if (!this.#clearTable(level - 1, below, edge)) {
-          whole = false;
-          break;
-        }
-        i++;
-        if (!this.#covers(span, edge)) continue;
-        this.#unlinked.push(below);
-        this.#tableLevels |= 1 << level;
-        memory.store64(table + from * 8, 0, 0);
-        this.counters.stores++;
-      } else {
-        if (i === first && (part & FIRST) !== 0) {
-          const size = this.spanItems(lo, hi, span) * span;
-          if (lowBits(this.start, size) !== 0) {
-            whole = false;
-            break;
-          }
-        }
-        const page = single && last - i >= 4 ? memory.lanes(table) : undefined;
-        if (page !== undefined)
-          // The first is a leaf already, perhaps by its high bits only, which the run does not look at.
-          i = endOfLeaves(page, this.levelKinds[level] as Uint8Array, LEAF, i + 1, last);
-        else
-          do {
-            i += this.spanItems(lo, hi, span);
-            if (i > last) break;
-            lo = memory.load64(table + i * 8);
-            hi = memory.hi;
-          } while (this.kindOf(level, lo, hi) === LEAF);
-        clearEntries(memory, table + from * 8, i - from);
-        this.counters.stores += i - from;
-        this.#leafLevels |= 1 << level;
-        leaves += i - from;
-      }
-      if (clearedFrom < 0) clearedFrom = from;
-      clearedEnd = i;
-    }
-    this.#unmapped += leaves * span;
-    if (this.incoherent && clearedFrom >= 0)
-      this.clean(table + clearedFrom * 8, (clearedEnd - clearedFrom) * 8);
-    return whole;
-  }
-
-  /** True when the range holds all of an entry's span, `edge` telling which of its ends lie in it. */
-  #covers(span: number, edge: number): boolean {
-    if ((edge & FIRST) !== 0 && lowBits(this.start, span) !== 0) return false;
-    return (edge & LAST) === 0 || lowBits(this.end, span) === 0;
-  }
-
-  #gatherRange(gather: IotlbGather, iova: number, bytes: number): void {
-    if (!gather.queued) {
-      if (this.noGaps && gather.isDisjoint(iova, bytes)) this.syncGather(gather);
-      gather.addRange(iova, bytes);
-    }
-    if (!this.detailed) return;
-    gather.leafLevels |= this.#leafLevels;
-    gather.tableLevels |= this.#tableLevels;
-  }
-
-  /** Hands the unlinked tables to a gather, before those that wait there. */
-  #gatherTables(gather: IotlbGather): void {
-    const waiting = gather.freelist;
-    gather.freelist = waiting.length === 0 ? this.#unlinked : this.#unlinked.concat(waiting);
-    this.#unlinked = [];
   }
 }

@@ -135,13 +135,7 @@ export class GenericTables<H> implements TableShape {
     this.spans = Float64Array.from(levels, (level) => this.granule * 2 ** (9 * level));
     this.inverses = this.spans.map((span) => 1 / span);
     this.masks = Int32Array.from(levels, (level) => 2 ** entries.itemsLg2(level) - 1);
-    this.kinds = new Uint8Array(levels.length * 4096);
-    for (const level of levels)
-      for (let low = 0; low < 4096; low++) {
-        const kind = KINDS[entries.kind(level, low)];
-        // Whatever is present at the level of leaves is one.
-        this.kinds[level * 4096 + low] = level === 0 && kind !== EMPTY ? LEAF : kind;
-      }
+    this.kinds = kindTable(entries, levels.length);
     this.levelKinds = levels.map((level) => this.kinds.subarray(level * 4096, (level + 1) * 4096));
     this.notZero = entries.presentWhenNotZero;
     this.contLo = (entries.contiguous?.lo ?? 0) | 0;
@@ -170,12 +164,7 @@ export class GenericTables<H> implements TableShape {
     );
     this.apertureEnd = signed ? all / 2 : this.dynamicTop ? all : this.reach;
     this.offeredPgsizes = offeredSizes(entries, has, this);
-    const { pgsizeMask } = config;
-    if (pgsizeMask === undefined) this.pgsizeBitmap = this.offeredPgsizes;
-    else {
-      const [offered, mask] = [u64Of(this.offeredPgsizes), u64OfMask(pgsizeMask)];
-      this.pgsizeBitmap = ((offered.hi & mask.hi) >>> 0) * TWO32 + ((offered.lo & mask.lo) >>> 0);
-    }
+    this.pgsizeBitmap = narrowed(this.offeredPgsizes, config.pgsizeMask);
   }
 
   /** How the tables look to a reader. */
@@ -446,6 +435,24 @@ export class GenericTables<H> implements TableShape {
       i += firstUsed(memory, table + i * 8, entries - i);
     }
   }
+}
+
+/** What entries are by level and bits 11:0; whatever is present at the level of leaves is one. */
+function kindTable(entries: GenericEntries<unknown>, levels: number): Uint8Array {
+  const kinds = new Uint8Array(levels * 4096);
+  for (let level = 0; level < levels; level++)
+    for (let low = 0; low < 4096; low++) {
+      const kind = KINDS[entries.kind(level, low)];
+      kinds[level * 4096 + low] = level === 0 && kind !== EMPTY ? LEAF : kind;
+    }
+  return kinds;
+}
+
+/** Page sizes under a mask; without one, all of them. */
+function narrowed(sizes: number, pgsizeMask: U64 | number | undefined): number {
+  if (pgsizeMask === undefined) return sizes;
+  const [offered, mask] = [u64Of(sizes), u64OfMask(pgsizeMask)];
+  return ((offered.hi & mask.hi) >>> 0) * TWO32 + ((offered.lo & mask.lo) >>> 0);
 }
 
 /** EADDRINUSE, which the table of names in `platform` lacks. */

@@ -4,6 +4,7 @@ import { countTable } from '../page-table-counters.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
 import type { PhysRun } from '../range-page-table.ts';
 import { firstUsed, zeroWords } from '../table-words.lanes.ts';
+import { WARN_CONFLICT, WARN_RANGE_MAP } from '../warning.ts';
 import { type LpaeMapPlan, tableNumber } from './lpae-map-plan.lanes.ts';
 import { LAST_LEVEL, type LpaeTables, PROTS } from './lpae-tables.lanes.ts';
 
@@ -62,7 +63,7 @@ function sizeOf(tables: LpaeTables<unknown>, iova: number, runs: readonly PhysRu
     return -ERRNO.EINVAL;
   }
   if (high || !(iova >= tables.firstIova && iova + bytes <= tables.endIova)) {
-    tables.raise('map: address out of range');
+    tables.raise(WARN_RANGE_MAP);
     return -ERRNO.ERANGE;
   }
   return bytes;
@@ -111,7 +112,7 @@ function survey(
 
 function overlap(tables: LpaeTables<unknown>, plan: LpaeMapPlan, iova: number): number {
   plan.failedAt = iova;
-  tables.raiseConflict('map: a leaf is in the way');
+  tables.raiseConflict(WARN_CONFLICT);
   return -ERRNO.EEXIST;
 }
 
@@ -292,7 +293,7 @@ function publish(tables: LpaeTables<unknown>, level: number, entry: number, tabl
   const winner = tables.address(winnerLo, memory.hi);
   if ((winnerLo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE) {
     // Two callers mapped the same IOVAs at once, which no caller may: the one that was first stays.
-    tables.raiseConflict('map: a leaf is in the way');
+    tables.raiseConflict(WARN_CONFLICT);
     tables.freeTable(level + 1, table);
     return;
   }

@@ -1,16 +1,7 @@
-import {
-  PTE_HI_ADDRESS_MASK,
-  PTE_HI_DBM,
-  PTE_HI_SW_SYNC,
-  PTE_LO_AP_RDONLY,
-  PTE_TYPE_MASK,
-  PTE_TYPE_TABLE,
-} from '@iommukit/arm-arch';
-import { type U64, u64 } from '@iommukit/bits';
+import { PTE_HI_SW_SYNC, PTE_TYPE_MASK, PTE_TYPE_TABLE } from '@iommukit/arm-arch';
 import { ERRNO } from '@iommukit/platform';
 import type { IotlbGather } from '../iotlb-gather.ts';
 import { requirePageCount } from '../page-count.ts';
-import type { DirtyRecord } from '../page-table.ts';
 import { IOMMU_READ, IOMMU_WRITE } from '../prot.ts';
 import type { RangeGather } from '../range-gather.ts';
 import type { PhysRun, RangePageTable, UnmapRangeOptions } from '../range-page-table.ts';
@@ -24,9 +15,21 @@ import {
   type LeafRun,
   storeLeaves,
 } from '../table-words.lanes.ts';
+import {
+  WARN_CONFLICT,
+  WARN_HOLE,
+  WARN_NO_LEVEL_MAP,
+  WARN_NO_LEVEL_UNMAP,
+  WARN_PARTIAL,
+  WARN_RANGE_MAP,
+  WARN_RANGE_UNMAP,
+  WARN_SIZE_MAP,
+  WARN_SIZE_UNMAP,
+} from '../warning.ts';
+import { LpaeLookups } from './lpae-lookups.lanes.ts';
 import { LpaeMapPlan } from './lpae-map-plan.lanes.ts';
 import { mapRange } from './lpae-map-range.lanes.ts';
-import { LAST_LEVEL, LpaeTables, PROTS } from './lpae-tables.lanes.ts';
+import { LAST_LEVEL, PROTS } from './lpae-tables.lanes.ts';
 import { LpaeUnmapPlan, unmapRange } from './lpae-unmap-range.lanes.ts';
 
 const TWO32 = 0x1_0000_0000;
@@ -39,7 +42,7 @@ const DIRECTIONS = IOMMU_READ + IOMMU_WRITE;
  * format it is given. Nothing but the top table's address is remembered: all entries live in memory. Made by `createPageTable`.
  * @example table.mapPages(0x1000, 0x4000_0000, 4096, 1, IOMMU_READ + IOMMU_WRITE); table.iovaToPhys(0x1010); // 0x4000_0010
  */
-export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
+export class LpaePageTable<R> extends LpaeLookups<R> implements RangePageTable {
   mapped = 0;
   failedAt = -1;
   /** The level of each page size below 2^31, by its leading zeros. */
@@ -62,92 +65,53 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     counters.formatCalls++;
     const leafLevel = this.#levelOf(pgsize);
     if (leafLevel < 0) {
-      this.raise('map: page size is not configured');
+      this.raise(WARN_SIZE_MAP);
       return -ERRNO.EINVAL;
     }
     if (iova < this.firstIova || iova >= this.endIova || paddr >= this.endPaddr) {
-      this.raise('map: address out of range');
+      this.raise(WARN_RANGE_MAP);
       return -ERRNO.ERANGE;
     }
     if ((prot & DIRECTIONS) === 0) return -ERRNO.EINVAL;
-    const memory = this.memory;
-    const { inverses, topLevel, syncMark } = this;
-    // The table, and then the entry, in lanes: tables are aligned to their size.
-    let atLo = this.baseLo;
-    let atHi = this.baseHi;
-    let mask = this.topMask;
-    const inBlock = memory.blockBytes - 1;
-    let block = memory.block(atLo, atHi);
-    let heldLo = atLo & ~inBlock;
-    let heldHi = atHi;
-    for (let level = topLevel; ; level++) {
-      const index = (iova * (inverses[level] as number)) & mask;
-      atLo |= index << 3;
-      if ((((atLo ^ heldLo) & ~inBlock) | (atHi ^ heldHi)) !== 0) {
-        block = memory.block(atLo, atHi);
-        heldLo = atLo & ~inBlock;
-        heldHi = atHi;
+    const { memory, topLevel, syncMark } = this;
+    let block = this.descend(iova, leafLevel, syncMark, topLevel);
+    while (this.level !== leafLevel) {
+      const errno = this.#makeWay();
+      if (errno !== 0) {
+        counters.levels += this.level - topLevel + 1;
+        return errno;
       }
-      const k = (atLo & inBlock) >>> 2;
-      if (level === leafLevel) {
-        counters.levels += level - topLevel + 1;
-        const attrLo =
-          (this.attrLo[prot & (PROTS - 1)] as number) | (this.leafTypes[level] as number);
-        const attrHi = this.attrHi[prot & (PROTS - 1)] as number;
-        if (
-          pgcount === 1 &&
-          block !== undefined &&
-          ((block[k] as number) | (block[k + 1] as number)) === 0
-        ) {
-          block[k] = attrLo | addressLo(paddr);
-          block[k + 1] = attrHi | addressHi(paddr);
-          counters.stores++;
-          if (!this.coherent) this.clean(atHi * TWO32 + (atLo >>> 0), 8);
-          this.mapped = pgsize;
-          return 0;
-        }
-        const entry = atHi * TWO32 + (atLo >>> 0);
-        const n = Math.min(pgcount, this.#leftInTable(index, mask));
-        const errno = this.#vacate(iova, level, entry, n);
-        if (errno !== 0) return errno;
-        const run = this.#run;
-        run.paddr = paddr;
-        run.step = pgsize;
-        run.lo = attrLo;
-        run.hi = attrHi;
-        storeLeaves(memory, entry, n, run);
-        counters.stores += n;
-        if (!this.coherent) this.clean(entry, n * 8);
-        this.mapped = n * pgsize;
+      block = this.descend(iova, leafLevel, syncMark, this.level + 1);
+    }
+    counters.levels += leafLevel - topLevel + 1;
+    const attrLo =
+      (this.attrLo[prot & (PROTS - 1)] as number) | (this.leafTypes[leafLevel] as number);
+    const attrHi = this.attrHi[prot & (PROTS - 1)] as number;
+    if (pgcount === 1 && block !== undefined) {
+      const k = (this.atLo & (memory.blockBytes - 1)) >>> 2;
+      if (((block[k] as number) | (block[k + 1] as number)) === 0) {
+        block[k] = attrLo | addressLo(paddr);
+        block[k + 1] = attrHi | addressHi(paddr);
+        counters.stores++;
+        if (!this.coherent) this.clean(this.entryAddress(), 8);
+        this.mapped = pgsize;
         return 0;
       }
-      if (level === LAST_LEVEL) {
-        counters.levels += level - topLevel + 1;
-        this.raise('map: no level has the page size');
-        return -ERRNO.EINVAL;
-      }
-      let lo: number;
-      let hi: number;
-      if (block !== undefined) {
-        lo = (block[k] as number) | 0;
-        hi = (block[k + 1] as number) | 0;
-      } else {
-        lo = memory.load64(atHi * TWO32 + (atLo >>> 0)) | 0;
-        hi = memory.hi | 0;
-      }
-      if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE || (hi & syncMark) !== syncMark) {
-        const errno = this.#enter(atHi * TWO32 + (atLo >>> 0), lo, hi);
-        if (errno !== 0) {
-          counters.levels += level - topLevel + 1;
-          return errno;
-        }
-        lo = memory.load64(atHi * TWO32 + (atLo >>> 0)) | 0;
-        hi = memory.hi | 0;
-      }
-      atLo = lo & this.addressMask;
-      atHi = (hi & PTE_HI_ADDRESS_MASK) | ((lo & this.wideMask) << 4);
-      mask = this.mask;
     }
+    const entry = this.entryAddress();
+    const n = Math.min(pgcount, this.#leftInTable(iova, leafLevel));
+    const errno = this.#vacate(iova, leafLevel, entry, n);
+    if (errno !== 0) return errno;
+    const run = this.#run;
+    run.paddr = paddr;
+    run.step = pgsize;
+    run.lo = attrLo;
+    run.hi = attrHi;
+    storeLeaves(memory, entry, n, run);
+    counters.stores += n;
+    if (!this.coherent) this.clean(entry, n * 8);
+    this.mapped = n * pgsize;
+    return 0;
   }
 
   unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
@@ -156,97 +120,34 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     counters.formatCalls++;
     const leafLevel = this.#levelOf(pgsize);
     if (leafLevel < 0 || pgcount === 0) {
-      this.raise('unmap: page size is not configured, or no pages');
+      this.raise(WARN_SIZE_UNMAP);
       return 0;
     }
     if (iova < this.firstIova || iova >= this.endIova) {
-      this.raise('unmap: address out of range');
+      this.raise(WARN_RANGE_UNMAP);
       return 0;
     }
-    const memory = this.memory;
-    const { spans, inverses, topLevel, leafTypes } = this;
-    let atLo = this.baseLo;
-    let atHi = this.baseHi;
-    let mask = this.topMask;
-    const inBlock = memory.blockBytes - 1;
-    let block = memory.block(atLo, atHi);
-    let heldLo = atLo & ~inBlock;
-    let heldHi = atHi;
-    for (let level = topLevel; ; level++) {
-      const index = (iova * (inverses[level] as number)) & mask;
-      atLo |= index << 3;
-      if ((((atLo ^ heldLo) & ~inBlock) | (atHi ^ heldHi)) !== 0) {
-        block = memory.block(atLo, atHi);
-        heldLo = atLo & ~inBlock;
-        heldHi = atHi;
-      }
-      const k = (atLo & inBlock) >>> 2;
-      if (level === leafLevel) {
-        counters.levels += level - topLevel + 1;
-        if (
-          pgcount === 1 &&
-          block !== undefined &&
-          ((block[k] as number) & PTE_TYPE_MASK) === leafTypes[level]
-        ) {
-          block[k] = 0;
-          block[k + 1] = 0;
-          counters.stores++;
-          if (!this.coherent) this.clean(atHi * TWO32 + (atLo >>> 0), 8);
-          this.#gather(gather, iova, pgsize, 1);
-          return pgsize;
-        }
-        const entry = atHi * TWO32 + (atLo >>> 0);
-        const n = Math.min(pgcount, this.#leftInTable(index, mask));
-        return this.#clear(level, entry, iova, n, gather);
-      }
-      let lo: number;
-      let hi: number;
-      if (block !== undefined) {
-        lo = (block[k] as number) | 0;
-        hi = (block[k + 1] as number) | 0;
-      } else {
-        lo = memory.load64(atHi * TWO32 + (atLo >>> 0)) | 0;
-        hi = memory.hi | 0;
-      }
-      if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE || level === LAST_LEVEL) {
-        if ((lo | hi) === 0) {
-          counters.levels += level - topLevel + 1;
-          this.raiseConflict('unmap: nothing is mapped');
-          return 0;
-        }
-        if (level === LAST_LEVEL) {
-          counters.levels += level - topLevel + 1;
-          this.raise('unmap: no level has the page size');
-          return 0;
-        }
-        if ((lo & PTE_TYPE_MASK) === leafTypes[level]) {
-          counters.levels += level - topLevel + 1;
-          if (this.profile.partialBlockUnmap === 'refuse') {
-            this.raise('Unmap of a partial large IOPTE is not allowed');
-            return 0;
-          }
-          // Only where the next level has the requested size does the new table leave out the part that goes.
-          const entry = atHi * TWO32 + (atLo >>> 0);
-          const below = spans[level + 1] as number;
-          const first = below === pgsize ? (iova / below) & this.mask : 0;
-          const n = below === pgsize ? Math.min(pgcount, this.mask + 1 - first) : 0;
-          const won = this.#split(level, entry, first, n);
-          if (won && n > 0) {
-            this.#gather(gather, iova, below, n);
-            return n * below;
-          }
-          lo = memory.load64(entry);
-          hi = memory.hi;
-          // No frame, or another CPU unmapped the block meanwhile.
-          if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE) return 0;
-          // The levels below are counted from here on as if the walk began at this one.
-          counters.levels -= level - topLevel + 1;
-        }
-      }
-      atLo = lo & this.addressMask;
-      atHi = (hi & PTE_HI_ADDRESS_MASK) | ((lo & this.wideMask) << 4);
-      mask = this.mask;
+    const { memory, topLevel } = this;
+    let block = this.descend(iova, leafLevel, 0, topLevel);
+    while (this.level !== leafLevel) {
+      const done = this.#passAbove(iova, pgsize, pgcount, gather);
+      if (done >= 0) return done;
+      block = this.descend(iova, leafLevel, 0, this.level + 1);
     }
+    counters.levels += leafLevel - topLevel + 1;
+    if (pgcount === 1 && block !== undefined) {
+      const k = (this.atLo & (memory.blockBytes - 1)) >>> 2;
+      if (((block[k] as number) & PTE_TYPE_MASK) === this.leafTypes[leafLevel]) {
+        block[k] = 0;
+        block[k + 1] = 0;
+        counters.stores++;
+        if (!this.coherent) this.clean(this.entryAddress(), 8);
+        this.#gather(gather, iova, pgsize, 1);
+        return pgsize;
+      }
+    }
+    const n = Math.min(pgcount, this.#leftInTable(iova, leafLevel));
+    return this.#clear(leafLevel, this.entryAddress(), iova, n, gather);
   }
 
   mapRange(iova: number, runs: readonly PhysRun[], prot: number): number {
@@ -266,103 +167,6 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     const plan = this.#unmapPlan;
     plan.reuseTables = options?.reuseTables === true;
     return unmapRange(this, plan, iova, size, pending);
-  }
-
-  iovaToPhys(iova: number): number {
-    const memory = this.memory;
-    const { inverses, topLevel, leafTypes } = this;
-    const counters = this.counters;
-    counters.walks++;
-    let atLo = this.baseLo;
-    let atHi = this.baseHi;
-    let mask = this.topMask;
-    const inBlock = memory.blockBytes - 1;
-    let block = memory.block(atLo, atHi);
-    let heldLo = atLo & ~inBlock;
-    let heldHi = atHi;
-    for (let level = topLevel; level <= LAST_LEVEL; level++) {
-      atLo |= ((iova * (inverses[level] as number)) & mask) << 3;
-      if ((((atLo ^ heldLo) & ~inBlock) | (atHi ^ heldHi)) !== 0) {
-        block = memory.block(atLo, atHi);
-        heldLo = atLo & ~inBlock;
-        heldHi = atHi;
-      }
-      let lo: number;
-      let hi: number;
-      if (block !== undefined) {
-        const k = (atLo & inBlock) >>> 2;
-        lo = (block[k] as number) | 0;
-        hi = (block[k + 1] as number) | 0;
-      } else {
-        lo = memory.load64(atHi * TWO32 + (atLo >>> 0)) | 0;
-        hi = memory.hi | 0;
-      }
-      const type = lo & PTE_TYPE_MASK;
-      if (type === leafTypes[level]) {
-        counters.walkLevels += level - topLevel + 1;
-        return this.#byteAt(lo, hi, iova, level);
-      }
-      if (type !== PTE_TYPE_TABLE) {
-        counters.walkLevels += level - topLevel + 1;
-        return 0;
-      }
-      atLo = lo & this.addressMask;
-      atHi = (hi & PTE_HI_ADDRESS_MASK) | ((lo & this.wideMask) << 4);
-      mask = this.mask;
-    }
-    counters.walkLevels += LAST_LEVEL - topLevel + 1;
-    return 0;
-  }
-
-  iovaToPhys64(iova: U64): U64 {
-    // No level looks at bits above 51, and without them a number holds every byte's address.
-    const pa = this.iovaToPhys((iova.hi & 0xf_ffff) * TWO32 + (iova.lo >>> 0));
-    return u64(pa >>> 0, Math.floor(pa / TWO32));
-  }
-
-  /**
-   * Reports leaves of [iova, iova + size) that the device wrote through, and makes them clean unless `noClear`
-   * (`arm_lpae_read_and_clear_dirty`). A leaf is reported whole, from the address where the walk meets it. Returns 0, or -EINVAL
-   * at a hole (what was reported before stands), for an empty or too high range, or from every format but 64-bit stage 1; so does
-   * a range of the upper half, but for one that wraps to its bottom, which reports nothing. The caller invalidates.
-   */
-  readAndClearDirty(
-    iova: number,
-    size: number,
-    options: { readonly noClear: boolean },
-    record: DirtyRecord,
-  ): number {
-    // As in 64 bits: a range may wrap, and is then empty.
-    const wrapped = Math.max(iova, size) - TWO32 * TWO32 + Math.min(iova, size);
-    const end = wrapped > 0 ? wrapped : iova + size;
-    if (size === 0 || end > 2 ** this.geometry.ias) {
-      this.raise('dirty: range is empty or too high');
-      return -ERRNO.EINVAL;
-    }
-    if (!this.dirtyTracking) return -ERRNO.EINVAL;
-    const memory = this.memory;
-    for (let at = iova; at < end; ) {
-      let table = this.base;
-      let mask = this.topMask;
-      let level = this.topLevel;
-      for (; ; level++) {
-        const entry = table + ((at / (this.spans[level] as number)) & mask) * 8;
-        const lo = memory.load64(entry);
-        const hi = memory.hi;
-        if ((lo & PTE_TYPE_MASK) === this.leafTypes[level]) {
-          if ((hi & PTE_HI_DBM) !== 0 && (lo & PTE_LO_AP_RDONLY) === 0) {
-            record(at, this.spans[level] as number);
-            if (!options.noClear) this.#setReadOnly(entry);
-          }
-          break;
-        }
-        if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE) return -ERRNO.EINVAL;
-        table = this.address(lo, hi);
-        mask = this.mask;
-      }
-      at += this.spans[level] as number;
-    }
-    return 0;
   }
 
   /** Clears up to `n` entries of one table and returns their bytes; stops at the first that is empty. */
@@ -385,7 +189,7 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
       const lo = memory.load64(at);
       const hi = memory.hi;
       if ((lo | hi) === 0) {
-        this.raiseConflict('unmap: nothing is mapped');
+        this.raiseConflict(WARN_HOLE);
         break;
       }
       if (!this.profile.tableUnmapGathers) {
@@ -420,10 +224,10 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     this.flush.tlbAddPage(gather, iova, size, n);
   }
 
-  /** Entries from `index` to the end of the table; concatenated tables count as tables of their own (`arm_lpae_max_entries`). */
-  #leftInTable(index: number, mask: number): number {
-    const limit = mask & this.mask;
-    return limit + 1 - (index & limit);
+  /** Entries from that of `iova` to the end of its table; concatenated tables count as tables of their own (`arm_lpae_max_entries`). */
+  #leftInTable(iova: number, level: number): number {
+    const limit = (level === this.topLevel ? this.topMask : this.mask) & this.mask;
+    return limit + 1 - ((iova * (this.inverses[level] as number)) & limit);
   }
 
   /** Makes `n` entries empty for a map: tables there go, leaves refuse. */
@@ -434,7 +238,7 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
       const lo = memory.load64(at);
       const hi = memory.hi;
       if ((lo & PTE_TYPE_MASK) === this.leafTypes[level]) {
-        this.raiseConflict('map: a leaf is in the way');
+        this.raiseConflict(WARN_CONFLICT);
         return -ERRNO.EEXIST;
       }
       if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE) {
@@ -480,6 +284,62 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
     return false;
   }
 
+  /** Has a map go on below the entry where its descent ended, which is no leaf level's: 0 or a negative errno. */
+  #makeWay(): number {
+    if (this.level === LAST_LEVEL) {
+      this.raise(WARN_NO_LEVEL_MAP);
+      return -ERRNO.EINVAL;
+    }
+    const memory = this.memory;
+    const entry = this.entryAddress();
+    const lo = memory.load64(entry) | 0;
+    const errno = this.#enter(entry, lo, memory.hi | 0);
+    if (errno === 0) this.enterTable(memory.load64(entry), memory.hi);
+    return errno;
+  }
+
+  /**
+   * What an unmap does at an entry above its level that points to no table: the bytes that it returns, or -1 to go on below. A block of
+   * which it means a part is split, where the kernel did that.
+   */
+  #passAbove(iova: number, pgsize: number, pgcount: number, gather: IotlbGather | null): number {
+    const { memory, counters, level } = this;
+    const entry = this.entryAddress();
+    let lo = memory.load64(entry) | 0;
+    let hi = memory.hi | 0;
+    const levels = level - this.topLevel + 1;
+    if ((lo | hi) === 0 || level === LAST_LEVEL) {
+      counters.levels += levels;
+      if ((lo | hi) === 0) this.raiseConflict(WARN_HOLE);
+      else this.raise(WARN_NO_LEVEL_UNMAP);
+      return 0;
+    }
+    if ((lo & PTE_TYPE_MASK) === this.leafTypes[level]) {
+      if (this.profile.partialBlockUnmap === 'refuse') {
+        counters.levels += levels;
+        this.raise(WARN_PARTIAL);
+        return 0;
+      }
+      // Only where the next level has the requested size does the new table leave out the part that goes.
+      const below = this.spans[level + 1] as number;
+      const first = below === pgsize ? (iova / below) & this.mask : 0;
+      const n = below === pgsize ? Math.min(pgcount, this.mask + 1 - first) : 0;
+      const won = this.#split(level, entry, first, n);
+      lo = memory.load64(entry);
+      hi = memory.hi;
+      // No frame, or another CPU unmapped the block meanwhile.
+      const isLost = !won && (lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE;
+      if (isLost || (won && n > 0)) counters.levels += levels;
+      if (isLost) return 0;
+      if (won && n > 0) {
+        this.#gather(gather, iova, below, n);
+        return n * below;
+      }
+    }
+    this.enterTable(lo, hi);
+    return -1;
+  }
+
   /**
    * Makes `entry`, whose value was (lo, hi), point to a table that the device may walk: links a fresh table where there is none, and
    * cleans an entry that nobody marked as clean, since whoever wrote it may not have got to that. 0, -ENOMEM, or -EEXIST for a leaf.
@@ -499,26 +359,8 @@ export class LpaePageTable<R> extends LpaeTables<R> implements RangePageTable {
 
   #refuseLeaf(lo: number): number {
     if ((lo & PTE_TYPE_MASK) === PTE_TYPE_TABLE) return 0;
-    this.raiseConflict('map: a leaf is in the way');
+    this.raiseConflict(WARN_CONFLICT);
     return -ERRNO.EEXIST;
-  }
-
-  /** The byte of a leaf that `iova` stands for; or-ed as in the kernel, which differs from a sum for a block at an odd address. */
-  #byteAt(lo: number, hi: number, iova: number, level: number): number {
-    const within = (this.spans[level] as number) - 1;
-    const low = (lo & this.addressMask) | (iova & within);
-    const high = (hi & PTE_HI_ADDRESS_MASK) | ((lo & this.wideMask) << 4);
-    const top = within < TWO32 ? high : high | ((iova / TWO32) & (within / TWO32));
-    return top * TWO32 + (low >>> 0);
-  }
-
-  #setReadOnly(entry: number): void {
-    const memory = this.memory;
-    for (;;) {
-      const lo = memory.load64(entry);
-      const hi = memory.hi;
-      if (memory.cas64(entry, lo, hi, lo | PTE_LO_AP_RDONLY, hi)) return;
-    }
   }
 
   /**

@@ -2,6 +2,7 @@ import { PTE_TYPE_MASK, PTE_TYPE_TABLE } from '@iommukit/arm-arch';
 import { PageRun } from '../page-run.ts';
 import { HAD_TABLES, type RangeGather } from '../range-gather.ts';
 import { clearEntries, firstOther, firstUsed } from '../table-words.lanes.ts';
+import { WARN_HOLE, WARN_PARTIAL } from '../warning.ts';
 import { LAST_LEVEL, type LpaeTables } from './lpae-tables.lanes.ts';
 
 /**
@@ -67,9 +68,8 @@ function descend(tables: LpaeTables<unknown>, plan: LpaeUnmapPlan, iova: number)
     const lo = memory.load64(table + ((iova / (tables.spans[level] as number)) & mask) * 8);
     const hi = memory.hi;
     if ((lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE) {
-      if ((lo & PTE_TYPE_MASK) === tables.leafTypes[level])
-        tables.raise('Unmap of a partial large IOPTE is not allowed');
-      else tables.raiseConflict('unmap: nothing is mapped');
+      if ((lo & PTE_TYPE_MASK) === tables.leafTypes[level]) tables.raise(WARN_PARTIAL);
+      else tables.raiseConflict(WARN_HOLE);
       tables.counters.levels += level + 1 - tables.topLevel;
       plan.stopped = true;
       return false;
@@ -108,7 +108,7 @@ function clear(
     const lo = memory.load64(entry + done * 8);
     const hi = memory.hi;
     if (level === LAST_LEVEL || (lo & PTE_TYPE_MASK) !== PTE_TYPE_TABLE) {
-      tables.raiseConflict('unmap: nothing is mapped');
+      tables.raiseConflict(WARN_HOLE);
       plan.stopped = true;
       break;
     }

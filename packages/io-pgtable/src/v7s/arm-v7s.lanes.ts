@@ -11,6 +11,7 @@ import {
   SHORT_ATTR_SHIFT,
   SHORT_B,
   SHORT_C,
+  SHORT_COPIES,
   SHORT_NG,
   SHORT_NMRR,
   SHORT_NS_SECTION,
@@ -30,14 +31,8 @@ import {
   SHORT_XN_PAGE,
   SHORT_XN_SECTION,
 } from './short-descriptor.ts';
-import {
-  leafIndex,
-  PROTS,
-  SECTION,
-  tableLimit,
-  V7sPageTable,
-  type V7sRegisters,
-} from './v7s-page-table.lanes.ts';
+import { V7sPageTable } from './v7s-page-table.lanes.ts';
+import { leafIndex, PROTS, SECTION, tableLimit, type V7sRegisters } from './v7s-tables.lanes.ts';
 
 const TWO32 = 0x1_0000_0000;
 const SIZES: readonly number[] = [SZ_4K, SZ_64K, SECTION, 16 * SECTION];
@@ -85,12 +80,12 @@ function copiedAttributes(level: number, word: number): number {
 }
 
 function leafTable(quirks: PageTableQuirks): Int32Array {
-  const leaves = new Int32Array(leafIndex(3, false, 0));
+  const leaves = new Int32Array(leafIndex(3, 1, 0));
   for (const level of [1, 2]) {
     for (let prot = 0; prot < PROTS; prot++) {
       const word = leafAttributes(level, prot, quirks);
-      leaves[leafIndex(level, false, prot)] = word;
-      leaves[leafIndex(level, true, prot)] = copiedAttributes(level, word);
+      leaves[leafIndex(level, 1, prot)] = word;
+      leaves[leafIndex(level, SHORT_COPIES, prot)] = copiedAttributes(level, word);
     }
   }
   return leaves;
