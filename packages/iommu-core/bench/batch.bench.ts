@@ -1,6 +1,6 @@
 import { IOMMU_READ, IOMMU_WRITE } from '@iommukit/io-pgtable';
-import { TraceChannel } from '@iommukit/platform';
-import { CORE_PROFILES, type DomainOps, IommuCore, IommuDomain, type SgRun } from '../src/index.ts';
+import type { DomainOps, SgRun } from '../src/index.ts';
+import { benchCore } from './bench-core.ts';
 
 // The core's own share of a batch: the driver writes one word for a page, and an invalidation costs it nothing.
 const LISTS = 64;
@@ -48,18 +48,7 @@ const ops: DomainOps & { mapped: number } = {
   releaseTable() {},
   free() {},
 };
-const domain = new IommuDomain({
-  type: 'unmanaged',
-  ops,
-  pgsizeBitmap: 0x4020_1000,
-  apertureStart: 0,
-  apertureEnd: 2 ** 48,
-});
-const core = new IommuCore({
-  trace: new TraceChannel(),
-  profile: CORE_PROFILES['7.3'],
-  defaultDomainType: 'dma',
-});
+const { core, domain } = benchCore('7.3', ops);
 const prot = IOMMU_READ + IOMMU_WRITE;
 const lists: SgRun[][] = Array.from({ length: LISTS }, (_, list) =>
   Array.from({ length: PAGES }, (_, i) => ({

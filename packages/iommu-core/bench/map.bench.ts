@@ -1,6 +1,6 @@
 import { IOMMU_READ, IOMMU_WRITE, IotlbGather, PageRun } from '@iommukit/io-pgtable';
-import { TraceChannel } from '@iommukit/platform';
-import { CORE_PROFILES, type DomainOps, IommuCore, IommuDomain } from '../src/index.ts';
+import type { DomainOps } from '../src/index.ts';
+import { benchCore } from './bench-core.ts';
 
 const PAGES = 4096;
 const SIZE = 4096;
@@ -24,18 +24,7 @@ const ops: DomainOps & { mapped: number } = {
   iotlbSync() {},
   free() {},
 };
-const domain = new IommuDomain({
-  type: 'unmanaged',
-  ops,
-  pgsizeBitmap: 0x4020_1000,
-  apertureStart: 0,
-  apertureEnd: 2 ** 48,
-});
-const core = new IommuCore({
-  trace: new TraceChannel(),
-  profile: CORE_PROFILES['6.12'],
-  defaultDomainType: 'dma',
-});
+const { core, domain } = benchCore('6.12', ops);
 const prot = IOMMU_READ + IOMMU_WRITE;
 const gather = new IotlbGather();
 const run = new PageRun();

@@ -1,5 +1,5 @@
-import type { IommuOps } from './driver-ops.ts';
 import type { IommuGroup } from './group.ts';
+import type { IommuOps } from './iommu-ops.ts';
 import type { PageRequestQueue } from './page-request.ts';
 
 /**

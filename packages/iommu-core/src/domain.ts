@@ -1,6 +1,7 @@
 import { minPageSize } from '@iommukit/bits';
 import type { DomainFaultHandler } from './device-fault.ts';
-import type { DomainOps, IommuOps } from './driver-ops.ts';
+import type { DomainOps } from './domain-ops.ts';
+import type { IommuOps } from './iommu-ops.ts';
 import type { PageRequestHandler } from './page-request.ts';
 import type { RangeBatch } from './range-batch.ts';
 

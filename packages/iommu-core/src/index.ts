@@ -18,10 +18,11 @@ export type {
 } from './device-fault.ts';
 export { type DomainType, type GatherKind, IommuDomain } from './domain.ts';
 export { DriverProgressError, type MapRequest, type SgRun } from './domain-mapper.ts';
-export type { DomainOps, IommuOps } from './driver-ops.ts';
+export type { DomainOps } from './domain-ops.ts';
 export { type GroupAttachment, IommuGroup } from './group.ts';
 export type { PasidAttachment } from './group-pasids.ts';
 export { IommuCore } from './iommu-core.ts';
+export type { IommuOps } from './iommu-ops.ts';
 export { ListGather } from './list-gather.ts';
 export type {
   PageRequestGroup,

@@ -9,7 +9,7 @@ import {
 } from './batch-error.ts';
 import type { IommuDomain } from './domain.ts';
 import type { DomainMapper, SgRun } from './domain-mapper.ts';
-import type { DomainOps } from './driver-ops.ts';
+import type { DomainOps } from './domain-ops.ts';
 import { MappedRanges } from './mapped-ranges.ts';
 
 /**

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { BatchOptions } from '../src/index.ts';
 import { MappedRanges } from '../src/mapped-ranges.ts';
-import { BatchRig, PROT, X } from './batch-rig.ts';
-import { PAGE, SLOT } from './toy-driver.ts';
+import { BatchRig, PROT, X } from './rig.ts';
+import { PAGE, SLOT } from './toy-domain.ts';
 
 const PAGES = 3 * 512;
 const MEMORY = 0x8_8000_0000;

@@ -1,11 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { BatchDroppedError, BatchEndedError, type CoreEvent } from '../src/index.ts';
-import { BatchRig, CONT, PROT, scat, X } from './batch-rig.ts';
-import { PAGE, POISON, SLOT } from './toy-driver.ts';
+import type { CoreEvent } from '../src/index.ts';
+import { BatchRig, CONT, OTHER, PROT, scat, X } from './rig.ts';
+import { PAGE, SLOT } from './toy-domain.ts';
 
 const EEXIST = -17;
-const addresses = (sg: readonly { paddr: number }[]): number[] => sg.map(({ paddr }) => paddr);
-const other = 0x9_0000_0000;
 
 describe('begin', () => {
   it('needs all of the range operations', () => {
@@ -31,7 +29,7 @@ describe('S0-13 nothing to flush', () => {
     expect(batch.flush()).toBe(0);
     expect(rig.driver.commands).toEqual([]);
     expect(batch.mapSg(X, scat(8), PROT)).toBe(8 * PAGE);
-    expect(batch.mapSg(X + 8 * PAGE, scat(8, other), PROT)).toBe(8 * PAGE);
+    expect(batch.mapSg(X + 8 * PAGE, scat(8, OTHER), PROT)).toBe(8 * PAGE);
     expect(batch.mapRange(X + 4 * SLOT, CONT, PAGE, PROT)).toBe(0);
     expect(batch.flush()).toBe(0);
     // One hook for each joined range.
@@ -70,8 +68,8 @@ describe('S0-14 overlap', () => {
     return { rig, batch: rig.begin() };
   }
   const ways = {
-    contiguous: [{ paddr: other, length: 8 * PAGE }],
-    scattered: scat(8, other),
+    contiguous: [{ paddr: OTHER, length: 8 * PAGE }],
+    scattered: scat(8, OTHER),
   };
   for (const [name, sg] of Object.entries(ways))
     it(`${name}: refused with the page, nothing stored, nothing sent`, () => {
@@ -170,197 +168,6 @@ describe('S0-17 what is remembered', () => {
   });
 });
 
-describe('a map that meets a pending range (R7, S0-9, S0-10)', () => {
-  const old = scat(512);
-  const next = scat(512, other);
-  function warm(options: Parameters<BatchRig['begin']>[0]) {
-    const rig = new BatchRig();
-    rig.core.mapSg(rig.domain, X, old, PROT);
-    rig.touch(X, 16);
-    rig.clear();
-    return { rig, batch: rig.begin(options) };
-  }
-
-  it('flushes first', () => {
-    const { rig, batch } = warm({});
-    expect(batch.unmapRange(X, SLOT)).toBe(SLOT);
-    expect(batch.mapSg(X, next, PROT)).toBe(SLOT);
-    expect(rig.driver.commands).toEqual([['inv', X, X + SLOT, 0], ['sync']]);
-    expect([batch.flushes, batch.earlyFlushes, batch.bytes]).toEqual([1, 1, 0]);
-    expect(rig.touch(X, 512)).toEqual(addresses(next));
-    batch.flush();
-    expect(rig.sent).toEqual([1, 1]);
-    expect(rig.events.filter(({ name }) => name === 'batch_flush')).toEqual([
-      { name: 'batch_flush', cause: 'early', records: 1, tables: 1 },
-    ]);
-  });
-
-  it('with tables reused: leaves only, no allocation', () => {
-    const { rig, batch } = warm({ reuseTables: true });
-    const { allocations } = rig.driver.frames;
-    batch.unmapRange(X, SLOT);
-    batch.mapSg(X, next, PROT);
-    expect(rig.driver.commands).toEqual([['inv', X, X + SLOT, 1], ['sync']]);
-    expect(rig.driver.frames.allocations).toBe(allocations);
-    expect(rig.touch(X, 512)).toEqual(addresses(next));
-  });
-
-  it('quiesced: nothing early; a device that breaks the promise reaches the old pages', () => {
-    for (const [reuseTables, stale] of [
-      [false, 512],
-      [true, 16],
-    ] as const) {
-      const { rig, batch } = warm({ quiesced: true, reuseTables });
-      batch.unmapRange(X, SLOT);
-      batch.mapSg(X, next, PROT);
-      expect(rig.driver.commands).toEqual([]);
-      const early = rig.touch(X, 512);
-      expect(early.filter((paddr, i) => paddr === old[i]?.paddr)).toHaveLength(stale);
-      batch.flush();
-      expect([rig.sent, batch.earlyFlushes]).toEqual([[1, 1], 0]);
-      expect(rig.touch(X, 512)).toEqual(addresses(next));
-      expect(rig.end()).toBe(0);
-    }
-  });
-
-  it('leaves other ranges pending together', () => {
-    const { rig, batch } = warm({});
-    rig.core.mapSg(rig.domain, X + SLOT, scat(4), PROT);
-    batch.unmapRange(X, 4 * PAGE);
-    batch.mapSg(X + 2 * SLOT, scat(4), PROT);
-    batch.mapSg(X + SLOT + 4 * PAGE, scat(4), PROT);
-    expect([batch.earlyFlushes, batch.records]).toEqual([0, 1]);
-    batch.mapRange(X + 3 * PAGE, CONT, PAGE, PROT);
-    expect([batch.earlyFlushes, batch.records]).toEqual([1, 0]);
-  });
-
-  it('a map beside the batch flushes it too', () => {
-    const { rig, batch } = warm({});
-    batch.unmapRange(X, SLOT);
-    expect(rig.core.map(rig.domain, X, other, PAGE, PROT)).toBe(0);
-    expect([batch.earlyFlushes, batch.records]).toEqual([1, 0]);
-    expect(rig.touch(X, 1)).toEqual([other]);
-  });
-
-  it('S0-18: memory at its peak', () => {
-    const rows = [
-      [{}, 18 - 2, 1, 16],
-      [{ quiesced: true }, 32, 1, 16],
-      [{ reuseTables: true }, 16, 1, 0],
-    ] as const;
-    for (const [options, peak, syncs, allocations] of rows) {
-      const rig = new BatchRig();
-      const batch = rig.begin(options);
-      for (let i = 0; i < 16; i++) batch.mapSg(X + i * SLOT, scat(512), PROT);
-      const before = rig.driver.frames.allocations;
-      for (let i = 0; i < 16; i++) batch.unmapRange(X + i * SLOT, SLOT);
-      for (let i = 0; i < 16; i++) batch.mapSg(X + i * SLOT, scat(512, other), PROT);
-      batch.flush();
-      expect(rig.sent).toEqual([1, syncs]);
-      expect(rig.driver.frames.peak).toBe(peak);
-      expect(rig.driver.frames.allocations - before).toBe(allocations);
-    }
-    const rig = new BatchRig();
-    const batch = rig.begin();
-    for (let i = 0; i < 16; i++) batch.mapSg(X + i * SLOT, scat(512), PROT);
-    for (let i = 0; i < 16; i++) {
-      batch.unmapRange(X + i * SLOT, SLOT);
-      batch.mapSg(X + i * SLOT, scat(512, other), PROT);
-    }
-    batch.flush();
-    expect([rig.sent, rig.driver.frames.peak]).toEqual([[16, 16], 16]);
-  });
-});
-
-describe('freed only after the flush (S0-11)', () => {
-  it('a walker never sees a freed table', () => {
-    const rig = new BatchRig();
-    const batch = rig.begin();
-    batch.mapSg(X, scat(4096), PROT);
-    rig.touch(X, 4096);
-    batch.unmapRange(X, 4096 * PAGE);
-    // Old translations may live on until the flush, but never rubbish.
-    expect(rig.touch(X, 4096)).not.toContain(POISON);
-    expect(rig.driver.frames.used).toBe(8);
-    batch.flush();
-    expect(rig.driver.frames.used).toBe(0);
-    expect(new Set(rig.touch(X, 4096))).toEqual(new Set([undefined]));
-  });
-});
-
-describe('failure', () => {
-  it('S0-12: at the k-th table, alone, named; nothing lost', () => {
-    const list = scat(4 * 512, other);
-    for (let k = 1; k <= 5; k++) {
-      const rig = new BatchRig();
-      const batch = rig.begin();
-      batch.mapSg(X, scat(512), PROT);
-      batch.unmapRange(X, SLOT);
-      batch.mapRange(X + 8 * SLOT, CONT, PAGE, PROT);
-      rig.driver.frames.failAt = k;
-      const before = [rig.phys(X, 2048), rig.driver.frames.used, batch.bytes];
-      const result = batch.mapSg(X + SLOT, list, PROT);
-      rig.driver.frames.failAt = 0;
-      if (k <= 4) {
-        expect(result).toBe(-12);
-        expect(batch.failure).toEqual({ operation: 3, errno: -12, iova: X + SLOT, page: -1 });
-        expect([rig.phys(X, 2048), rig.driver.frames.used, batch.bytes]).toEqual(before);
-        expect(rig.sent).toEqual([0, 0]);
-        // Earlier operations stand, and a retry works.
-        expect(rig.phys(X + 8 * SLOT, 1)).toEqual([CONT]);
-        expect(batch.mapSg(X + SLOT, list, PROT)).toBe(list.length * PAGE);
-      } else expect(result).toBe(list.length * PAGE);
-      batch.flush();
-      expect(rig.sent).toEqual([1, 1]);
-      expect(rig.phys(X + SLOT, list.length)).toEqual(addresses(list));
-      expect(rig.end()).toBe(0);
-    }
-  });
-
-  it('a flush that times out keeps records and tables', () => {
-    const rig = new BatchRig();
-    const batch = rig.begin();
-    batch.mapSg(X, scat(512), PROT);
-    batch.unmapRange(X, SLOT);
-    rig.toy.flushErrno = -110;
-    expect(batch.flush()).toBe(-110);
-    expect([batch.bytes, rig.driver.frames.used]).toEqual([32, 1]);
-    // A map that needs it fails alone.
-    expect(batch.mapSg(X, scat(4, other), PROT)).toBe(-110);
-    expect(batch.failure?.operation).toBe(2);
-    expect(rig.core.map(rig.domain, X, other, PAGE, PROT)).toBe(-110);
-    rig.toy.flushErrno = 0;
-    expect(batch.flush()).toBe(0);
-    expect([batch.bytes, rig.driver.frames.used]).toEqual([0, 0]);
-  });
-
-  it('a range that is not published stays mapped, and is tried again', () => {
-    const rig = new BatchRig({ syncMap: true });
-    const batch = rig.begin();
-    batch.mapRange(X, CONT, PAGE, PROT);
-    batch.mapRange(X + SLOT, CONT, PAGE, PROT);
-    rig.toy.syncMapErrno = -12;
-    expect(batch.flush()).toBe(-12);
-    expect(batch.failure).toEqual({ operation: -1, errno: -12, iova: X + SLOT, page: -1 });
-    expect([batch.failures, batch.bytes]).toEqual([2, 32]);
-    rig.toy.syncMapErrno = 0;
-    expect(batch.flush()).toBe(0);
-    expect(rig.driver.count('sync_map')).toBe(4);
-  });
-
-  it('unaligned values, and no protection', () => {
-    const rig = new BatchRig();
-    const batch = rig.begin();
-    expect(batch.mapRange(X + 1, CONT, PAGE, PROT)).toBe(-22);
-    expect(batch.mapRange(X, CONT + 8, PAGE, PROT)).toBe(-22);
-    expect(batch.mapSg(X, [{ paddr: CONT, length: 12 }], PROT)).toBe(-22);
-    expect(batch.mapRange(X, CONT, PAGE, 0)).toBe(-22);
-    expect(batch.unmapRange(X + 1, PAGE)).toBe(0);
-    expect(batch.unmapRange(X, 12)).toBe(0);
-    expect([rig.warnings, batch.operations, batch.failures]).toEqual([5, 6, 4]);
-  });
-});
-
 describe('scatter lists', () => {
   it('neighbours are joined, bus pieces and empty ones skipped; no end is lost', () => {
     const rig = new BatchRig();
@@ -368,19 +175,19 @@ describe('scatter lists', () => {
     const sg = [
       { paddr: CONT, length: PAGE },
       { paddr: CONT + PAGE, length: PAGE },
-      { paddr: other, length: 0 },
-      { paddr: other, length: PAGE },
+      { paddr: OTHER, length: 0 },
+      { paddr: OTHER, length: PAGE },
       // iommu_map_sg loses the run before a neighbouring bus piece that ends the list.
-      { paddr: other + PAGE, length: PAGE, bus: true },
+      { paddr: OTHER + PAGE, length: PAGE, bus: true },
     ];
     expect(batch.mapSg(X, sg, PROT)).toBe(3 * PAGE);
-    expect(rig.phys(X, 4)).toEqual([CONT, CONT + PAGE, other, 0]);
+    expect(rig.phys(X, 4)).toEqual([CONT, CONT + PAGE, OTHER, 0]);
     const maps = rig.events.filter(
       (event): event is CoreEvent & { name: 'map' } => event.name === 'map',
     );
     expect(maps).toEqual([
       { name: 'map', iova: X, paddr: CONT, size: 2 * PAGE },
-      { name: 'map', iova: X + 2 * PAGE, paddr: other, size: PAGE },
+      { name: 'map', iova: X + 2 * PAGE, paddr: OTHER, size: PAGE },
     ]);
     batch.unmapRange(X, 4 * PAGE);
     expect(rig.events.at(-1)).toEqual({
@@ -389,79 +196,5 @@ describe('scatter lists', () => {
       size: 4 * PAGE,
       unmappedSize: 3 * PAGE,
     });
-  });
-});
-
-describe('a batch that is dropped', () => {
-  function dropped() {
-    const rig = new BatchRig({ syncMap: true });
-    const batch = rig.begin();
-    batch.mapSg(X, scat(512), PROT);
-    batch.unmapRange(X, SLOT);
-    batch.mapRange(X + SLOT, CONT, PAGE, PROT);
-    return { rig, batch };
-  }
-  const remains = {
-    ranges: [{ start: X, end: X + SLOT, leafSize: 0 }],
-    tables: 1,
-    unpublished: 1,
-  };
-
-  const uses: [string, (rig: BatchRig) => unknown][] = [
-    ['the next begin', ({ core, domain }) => core.beginBatch(domain)],
-    ['the release of the last device', ({ core, device }) => core.releaseDevice(device)],
-    [
-      'a change of the type',
-      ({ core, device }) => core.setGroupType(device.group as never, 'identity'),
-    ],
-  ];
-  for (const [name, use] of uses)
-    it(`is reported by ${name}, and still works`, () => {
-      const { rig, batch } = dropped();
-      const thrown = ((): unknown => {
-        try {
-          return use(rig);
-        } catch (error) {
-          return error;
-        }
-      })();
-      expect(thrown).toBeInstanceOf(BatchDroppedError);
-      expect((thrown as BatchDroppedError).operands).toEqual(remains);
-      expect((thrown as BatchDroppedError).code).toBe('BATCH_DROPPED');
-      expect(batch.flush()).toBe(0);
-      expect(() => use(rig)).not.toThrow();
-    });
-
-  it('is reported by domainFree', () => {
-    const rig = new BatchRig();
-    const domain = rig.core.domainAllocUnmanaged(rig.device);
-    if (typeof domain === 'number') throw new Error('no domain');
-    const batch = rig.core.beginBatch(domain);
-    if (typeof batch === 'number') throw new Error('no batch');
-    batch.mapRange(X, CONT, PAGE, PROT);
-    batch.unmapRange(X, PAGE);
-    expect(() => rig.core.domainFree(domain)).toThrow('BATCH_DROPPED');
-    batch.flush();
-    rig.core.domainFree(domain);
-    expect(() => batch.flush()).toThrow(BatchEndedError);
-  });
-
-  it('abandoned: tables come back, nothing is sent, and it has ended', () => {
-    const { rig, batch } = dropped();
-    rig.clear();
-    expect(batch.abandon()).toEqual(remains);
-    expect(rig.driver.commands).toEqual([]);
-    expect(rig.driver.frames.used).toBe(1);
-    expect(rig.domain.batch).toBeNull();
-    expect(() => batch.mapRange(X, CONT, PAGE, PROT)).toThrow('BATCH_ENDED');
-    expect(rig.end()).toBe(0);
-  });
-
-  it('with nothing pending is no misuse', () => {
-    const { rig, batch } = dropped();
-    batch.flush();
-    const next = rig.begin();
-    expect(next).not.toBe(batch);
-    expect(() => batch.unmapRange(X, PAGE)).toThrow('BATCH_ENDED');
   });
 });

@@ -5,7 +5,8 @@ import {
   type DriverSubject,
   driverContract,
 } from '../src/contract/index.ts';
-import { type ToyDefect, ToyDriver, type ToyOptions } from './toy-driver.ts';
+import type { ToyDefect } from './toy-defect.ts';
+import { ToyDriver, type ToyOptions } from './toy-driver.ts';
 
 /** The toy hardware as a subject. */
 function subject(options: ToyOptions = {}): DriverSubject {

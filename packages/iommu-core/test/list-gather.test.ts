@@ -1,8 +1,9 @@
 import { IotlbGather } from '@iommukit/io-pgtable';
 import { describe, expect, it } from 'vitest';
 import { ListGather } from '../src/index.ts';
-import { BatchRig, CONT, PROT, scat, X } from './batch-rig.ts';
-import { PAGE, SLOT, type ToyOptions } from './toy-driver.ts';
+import { BatchRig, CONT, PROT, scat, X } from './rig.ts';
+import { PAGE, SLOT } from './toy-domain.ts';
+import type { ToyOptions } from './toy-driver.ts';
 
 function mapped(options: ToyOptions) {
   const rig = new BatchRig(options);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { AttachHandle, IommuDevice, type IommuDomain, type ReservedRegion } from '../src/index.ts';
-import { GroupRig } from './group-rig.ts';
+import { GroupRig } from './rig.ts';
 import { ToyDriver } from './toy-driver.ts';
 
 const ENOMEM = -12;

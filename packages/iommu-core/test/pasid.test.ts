@@ -6,7 +6,7 @@ import {
   type IommuDomain,
   type PageRequestGroup,
 } from '../src/index.ts';
-import { GroupRig } from './group-rig.ts';
+import { GroupRig } from './rig.ts';
 import { ToyDriver } from './toy-driver.ts';
 
 describe('attach to a PASID', () => {

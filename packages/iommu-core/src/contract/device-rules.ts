@@ -33,7 +33,8 @@ export const deviceRules: readonly DriverRule[] = [
     run(rig) {
       const device = rig.device(0);
       rig.core.releaseDevice(device);
-      rig.same('state of the driver in a released device', device.priv === null, true);
+      if (device.priv !== null)
+        rig.fail('state of the driver in a released device', 'null', 'something');
       rig.same('DMA of a released device', rig.parts.access(device, 0, 0), -1);
       rig.probe(device);
     },
@@ -53,9 +54,11 @@ export const deviceRules: readonly DriverRule[] = [
       const { group } = rig.device(0);
       for (const domain of [rig.domain(rig.device(0)), group?.defaultDomain]) {
         if (domain?.isPaging !== true) continue;
-        rig.same('page sizes', domain.pgsizeBitmap > 0, true);
-        rig.same('an aperture', domain.apertureStart < domain.apertureEnd, true);
-        const ends = [domain.apertureStart, domain.apertureEnd];
+        const { pgsizeBitmap, apertureStart, apertureEnd } = domain;
+        if (!(pgsizeBitmap > 0)) rig.fail('page sizes', 'at least one', `${pgsizeBitmap}`);
+        if (!(apertureStart < apertureEnd))
+          rig.fail('an aperture', `an end above ${apertureStart}`, `${apertureEnd}`);
+        const ends = [apertureStart, apertureEnd];
         for (const end of ends) rig.same('an aperture of pages', end % domain.minPage, 0);
       }
     },

@@ -52,7 +52,7 @@ export class DriverRig {
   }
 
   /** Two values that should be the same; numbers are shown in hexadecimal, small and negative ones in decimal. */
-  same(rule: string, got: number | string | boolean, expected: number | string | boolean): void {
+  same(rule: string, got: number | string, expected: number | string): void {
     if (got !== expected) this.fail(rule, text(expected), text(got));
   }
 
@@ -151,7 +151,7 @@ export class DriverRig {
   }
 }
 
-function text(value: number | string | boolean): string {
-  if (typeof value !== 'number') return String(value);
+function text(value: number | string): string {
+  if (typeof value !== 'number') return value;
   return value > 9 ? hex(value) : String(value);
 }

@@ -1,6 +1,6 @@
 import type { DeviceInfo, IommuDevice } from '../device.ts';
-import type { IommuOps } from '../driver-ops.ts';
 import type { IommuCore } from '../iommu-core.ts';
+import type { IommuOps } from '../iommu-ops.ts';
 
 /**
  * A driver over its hardware, and what the contract looks at; every call of `create` makes new ones.
@@ -26,11 +26,12 @@ export interface DriverParts {
 }
 
 /**
- * A driver that the contract is run on.
+ * A driver that the contract is run on. The aperture of its paging domains has room for at least 1024 of their smallest pages; page sizes
+ * that do not fit into it sixteen times are left out.
  * @example const subject: DriverSubject = { name: 'my driver', create: (core) => makeMachine(core) };
  */
 export interface DriverSubject {
   readonly name: string;
-  /** The core is there for `gatherAddPages`. */
+  /** New hardware and a driver for it, with nothing probed. The core is there for `gatherAddPages`. */
   create(core: IommuCore): DriverParts;
 }

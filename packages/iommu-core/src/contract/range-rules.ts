@@ -2,7 +2,7 @@ import { hex } from '@iommukit/bits';
 import { type PhysRun, RangeGather } from '@iommukit/io-pgtable';
 import type { IommuDevice } from '../device.ts';
 import type { IommuDomain } from '../domain.ts';
-import type { DomainOps } from '../driver-ops.ts';
+import type { DomainOps } from '../domain-ops.ts';
 import type { RangeBatch } from '../range-batch.ts';
 import type { DriverRig } from './driver-rig.ts';
 import type { DriverRule } from './driver-rule.ts';
@@ -10,6 +10,8 @@ import type { DriverRule } from './driver-rule.ts';
 const EEXIST = -17;
 const ENOMEM = -12;
 const MOST_ALLOCATIONS = 64;
+/** In place of the span of a table, in pages, for hardware with one page size: the rules put ranges that far apart. */
+const SPAN_OF_ONE_SIZE = 64;
 const NAMES = ['mapRange', 'unmapRange', 'flushRanges', 'releaseTable'] as const;
 
 interface RangeTools {
@@ -32,7 +34,7 @@ function ranges(name: string, run: (tools: RangeTools) => void): DriverRule {
       if (domain.ops.mapRange === undefined) return;
       const batch = rig.core.beginBatch(domain);
       if (typeof batch === 'number') return rig.fail('beginBatch', 'a batch', String(batch));
-      const [least = 0, larger = 16 * least] = rig.sizes(domain);
+      const [least = 0, larger = SPAN_OF_ONE_SIZE * least] = rig.sizes(domain);
       const span = Math.min(larger, 1024 * least);
       run({ rig, device, domain, batch, least, span, iova: rig.inside(domain, larger) });
       rig.same('flush at the end', domain.batch?.flush() ?? 0, 0);
@@ -135,7 +137,7 @@ export const rangeRules: readonly DriverRule[] = [
     for (const start of at) put(tools, start, sg);
     for (const start of at) reaches(tools, start, sg);
     for (const start of at) take(tools, start, sg.length * least);
-    rig.same('pending ranges', batch.records > 0, true);
+    if (batch.records === 0) rig.fail('pending ranges', 'at least one', 'none');
     rig.same('flush', batch.flush(), 0);
     for (const start of at)
       for (let i = 0; i < sg.length; i++) rig.isHole(domain, device, start + i * least);
@@ -154,7 +156,9 @@ export const rangeRules: readonly DriverRule[] = [
     });
     const detached = batch.detached;
     rig.same('flush', batch.flush(), 0);
-    rig.same('frames after the flush', rig.parts.frames() <= frames - detached, true);
+    const left = rig.parts.frames();
+    if (left > frames - detached)
+      rig.fail('frames after the flush', `at most ${frames - detached}`, `${left}`);
     // Another list at the same place is found, and nothing of the old one.
     const next = scattered(rig, least, (2 * span) / least, 8192);
     put(tools, iova, next);
