@@ -1,4 +1,3 @@
-import { OPCODE } from '@iommukit/arm-arch';
 import { u64Of } from '@iommukit/bits';
 import { ATC_ALL, type AtcSpan, atcSpan } from './atc-span.lanes.ts';
 import {
@@ -7,11 +6,8 @@ import {
   type InvalidationEntry,
   isEndpointEntry,
 } from './invalidation-array.ts';
-import { addRange, type InvalidRange, isTooBig } from './range-invalidation.ts';
-
-const SPACE_END = 2 ** 64;
-/** Everything that a domain maps. */
-const ALL: InvalidRange = { iova: 0, size: 0, granule: 0, leaf: false };
+import { SPACE_END } from './kernel-address.ts';
+import { addRange, type InvalidRange, isTooBig, WHOLE_SPACE } from './range-invalidation.ts';
 
 /**
  * Invalidates a range for everything in an array (`arm_smmu_domain_inv_range`): TLBs first, then the guests' stage 1, then the
@@ -50,7 +46,7 @@ export function invalidateArrayRanges(
  * @example invalidateWholeArray(domain.invs);
  */
 export function invalidateWholeArray(array: InvalidationArray): number {
-  return invalidateArray(array, ALL);
+  return invalidateArray(array, WHOLE_SPACE);
 }
 
 /**
@@ -139,15 +135,4 @@ export function invalidateEndpoint(
   for (const streamId of streamIds)
     stream.room().atcInv({ streamId, substreamId: ssid, ...ATC_ALL });
   return stream.submit();
-}
-
-/** Opcodes that a range of a domain without array is invalidated with. */
-export function domainOpcodes(
-  stage: 1 | 2,
-  e2h: boolean,
-): { readonly sized: number; readonly unsized: number } {
-  if (stage === 2) return { sized: OPCODE.TLBI_S2_IPA, unsized: OPCODE.TLBI_S12_VMALL };
-  return e2h
-    ? { sized: OPCODE.TLBI_EL2_VA, unsized: OPCODE.TLBI_EL2_ASID }
-    : { sized: OPCODE.TLBI_NH_VA, unsized: OPCODE.TLBI_NH_ASID };
 }

@@ -22,8 +22,9 @@ import { hex8 } from './event-line.ts';
 import { PrivateQueueWords, type QueueWords } from './queue-words.lanes.ts';
 import { SYNC_WORDS, syncCommand } from './sync-command.ts';
 
+/** How long the kernel polls before it prints a line (`ARM_SMMU_POLL_TIMEOUT_US`). */
 const TIMEOUT_US = 1_000_000;
-/** The kernel waits for ever; a simulation says what is wrong instead. */
+/** Timeouts until `CMDQ_STUCK`: the kernel waits for ever; a simulation says what is wrong instead. */
 const GIVE_UP_AFTER = 16;
 
 /**

@@ -22,6 +22,7 @@ import {
 import type { U64 } from '@iommukit/bits';
 import { ERRNO } from '@iommukit/platform';
 import { COMMAND_LANES } from './command-batch.ts';
+import { KERNEL_ADDRESS_END } from './kernel-address.ts';
 
 /**
  * A command before it has words (`struct arm_smmu_cmdq_ent`): every field that some opcode has. Absent is 0 or false.
@@ -155,7 +156,7 @@ const WRITERS = new Map<number, Write>([
     (record, words) => {
       range(record, words);
       CMD_TLBI_S2_IPA.set.VMID(words, record.vmid ?? 0);
-      CMD_TLBI_S2_IPA.set.Address(words, addressOf(record) % 2 ** 52);
+      CMD_TLBI_S2_IPA.set.Address(words, addressOf(record) % KERNEL_ADDRESS_END);
       return 0;
     },
   ],

@@ -1,5 +1,6 @@
 import { FIXED_WORDS, type QueueWords } from './queue-words.lanes.ts';
 
+// Indexes of the shared words.
 const PROD = 0;
 const CONS = 1;
 const LOCK = 2;
@@ -9,6 +10,7 @@ const VALID = FIXED_WORDS;
 /** Bit 31 of the shared PROD: somebody will move the hardware's PROD over what was reserved (`CMDQ_PROD_OWNED_FLAG`). */
 const OWNED = -0x8000_0000;
 const POSITION = 0x7fff_ffff;
+/** What the lock holds while one producer moves CONS: below 0, whatever others add (`INT_MIN`). */
 const EXCLUSIVE = -0x8000_0000;
 
 /**
@@ -52,17 +54,17 @@ export class CommandRing {
     for (let i = 0; i < VALID + Math.ceil(this.#size / 32); i++) words.store(i, 0);
   }
 
-  /** A position as the registers have it: index and wrap bit. */
+  /** A position (0 to 2^31 - 1) as the registers have it: index and wrap bit. */
   register(position: number): number {
     return position & this.#mask;
   }
 
-  /** The position `count` entries further. */
+  /** The position `count` (0 to 2^lg2) entries further, modulo 2^31. */
   advance(position: number, count: number): number {
     return (position + count) & POSITION;
   }
 
-  /** Reserves entries and leaves them in `start` and `owner`; false without room. */
+  /** Reserves 1 to 2^lg2 entries and leaves them in `start` and `owner`; false without room. */
   tryReserve(count: number): boolean {
     const words = this.#words;
     for (;;) {
@@ -156,7 +158,7 @@ export class CommandRing {
   }
 }
 
-/** Bits of `count` entries from `index` in their word. */
+/** Bits of `count` (1 to 32) entries from `index` on in their word, which holds all of them. */
 function maskOf(index: number, count: number): number {
   return count === 32 ? -1 : ((1 << count) - 1) << (index & 31);
 }

@@ -1,5 +1,6 @@
 import { CD, tg0Code } from '@iommukit/arm-arch';
 import type { U64 } from '@iommukit/bits';
+import { ABOVE_KERNEL_ADDRESS } from './kernel-address.ts';
 
 /**
  * Stage 1 as a page table reports it, for the fields of a CD (IHI 0070 5.4).
@@ -12,13 +13,13 @@ export interface StageOneConfig {
   readonly orgn: number;
   readonly sh: number;
   readonly ips: number;
-  /** Physical address of the top table. */
+  /** Physical address of the top table, below 2^52. */
   readonly ttbr: number;
   readonly mair: U64;
 }
 
 /**
- * The CD of a paging domain (`arm_smmu_make_s1_cd`): TTB0 only, faults recorded and aborted, or stalled where `stall` asks;
+ * The CD of a paging domain (`arm_smmu_make_s1_cd`) with an ASID from 0 to 2^16 - 1: TTB0 only, faults recorded and aborted, or stalled where `stall` asks;
  * `dirty` lets hardware set access flag and dirty state (the page table's quirk `hd`). Sixteen u32 lanes.
  * @example const cd = stageOneCd({ ...table.registers.tcr, ...table.registers }, 1, { stall: false });
  */
@@ -130,7 +131,7 @@ export function sharedCd(
 const ONLY_VALID = CD.mask('V');
 const IGNORED_WITH_EPD0 = CD.mask('T0SZ', 'TG0', 'IR0', 'OR0', 'SH0', 'TTB0');
 // Linux takes addresses of 52 bits out, and leaves bits 55:52 of the doubleword in.
-IGNORED_WITH_EPD0[3] = (IGNORED_WITH_EPD0[3] as number) & ~0x00f0_0000;
+IGNORED_WITH_EPD0[3] = (IGNORED_WITH_EPD0[3] as number) & ~ABOVE_KERNEL_ADDRESS;
 const { V, EPD0 } = CD.get;
 
 /**

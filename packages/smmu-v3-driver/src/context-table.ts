@@ -1,16 +1,17 @@
-import { CD_BYTES, L1CD_BYTES } from '@iommukit/arm-arch';
+import { CD_BYTES, CD_SPLIT, L1CD_BYTES } from '@iommukit/arm-arch';
 import { ERRNO, type MemoryView } from '@iommukit/platform';
 import type { CoherentMemory } from './coherent-memory.ts';
 import { clear } from './stream-table.ts';
 import type { CdTable } from './stream-table-entry.lanes.ts';
 import { cdTableDescriptor } from './table-descriptor.ts';
 
-/** log2 of the CDs of one second-level table (`CTXDESC_SPLIT`). */
-const SPLIT = 10;
 /** Most CDs of a linear table where the SMMU has no two-level ones: 64 KiB of them (`CTXDESC_LINEAR_CDMAX`). */
 export const LINEAR_CD_BITS = 10;
+/** Values of STE.S1Fmt (IHI 0070 5.2). */
 const FORMAT_LINEAR = 0;
 const FORMAT_64K_LEAVES = 2;
+/** log2 of the CDs of one second-level table (`CTXDESC_SPLIT`). */
+const SPLIT = CD_SPLIT[FORMAT_64K_LEAVES];
 
 /** What a CD table is made of. */
 export interface ContextTableParts {

@@ -1,3 +1,4 @@
+import { COMMAND_BYTES, EVENT_BYTES, PAGE_REQUEST_BYTES } from '@iommukit/arm-arch';
 import { ERRNO, type MemoryView } from '@iommukit/platform';
 import type { CoherentMemory } from './coherent-memory.ts';
 import type { LogSink } from './driver-log.ts';
@@ -34,11 +35,11 @@ export function allocDeviceMemory(parts: {
     if (queue !== null) queues.push(queue);
     return queue;
   };
-  const cmdq = take('cmdq', features.cmdqLg2, 16);
+  const cmdq = take('cmdq', features.cmdqLg2, COMMAND_BYTES);
   if (cmdq === null) return fail(-ERRNO.ENOMEM);
-  const evtq = take('evtq', features.evtqLg2, 32);
+  const evtq = take('evtq', features.evtqLg2, EVENT_BYTES);
   if (evtq === null) return fail(-ERRNO.ENOMEM);
-  const priq = features.priq ? take('priq', features.priqLg2, 16) : null;
+  const priq = features.priq ? take('priq', features.priqLg2, PAGE_REQUEST_BYTES) : null;
   if (features.priq && priq === null) return fail(-ERRNO.ENOMEM);
   const strtab = StreamTable.create({
     memory,

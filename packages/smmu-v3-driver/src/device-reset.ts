@@ -15,7 +15,13 @@ import type { EventQueue } from './event-queue.ts';
 import type { PageRequestQueue } from './page-request-queue.ts';
 import { baseRegister, type StreamTable } from './stream-table.ts';
 
+/** How long the kernel waits for an acknowledge register (`ARM_SMMU_POLL_TIMEOUT_US`). */
 const ACK_TIMEOUT_US = 1_000_000;
+
+const AT = REGISTER_OFFSET;
+const COMMAND_QUEUE = { base: AT.CMDQ_BASE, prod: AT.CMDQ_PROD, cons: AT.CMDQ_CONS };
+const EVENT_QUEUE = { base: AT.EVENTQ_BASE, prod: AT.EVENTQ_PROD, cons: AT.EVENTQ_CONS };
+const PAGE_REQUEST_QUEUE = { base: AT.PRIQ_BASE, prod: AT.PRIQ_PROD, cons: AT.PRIQ_CONS };
 
 /** What a reset brings up. */
 export interface ResetTarget {
@@ -36,28 +42,27 @@ export interface ResetTarget {
 /** Brings an SMMU from any state to translating with empty caches (`arm_smmu_device_reset`): 0 or -ETIMEDOUT. */
 export function resetDevice(target: ResetTarget): number {
   const { registers, log } = target;
-  const at = REGISTER_OFFSET;
   const fail = (text: string): number => {
     log({ level: 'err', text });
     return -ERRNO.ETIMEDOUT;
   };
-  if (CR0.get.SMMUEN([registers.read32(at.CR0), 0]) === 1) {
+  if (CR0.get.SMMUEN([registers.read32(AT.CR0), 0]) === 1) {
     log({ level: 'warn', text: 'SMMU currently enabled! Resetting...' });
     abortBypassed(target);
   }
-  if (!writeAcked(target, at.CR0, at.CR0ACK, 0)) return fail('failed to clear cr0');
+  if (!writeAcked(target, AT.CR0, AT.CR0ACK, 0)) return fail('failed to clear cr0');
   writeTables(target);
 
-  writeCommandQueue(target);
+  writeQueue(registers, target.cmdq, COMMAND_QUEUE);
   if (!enable(target, { CMDQEN: 1 })) return fail('failed to enable command queue');
   invalidateAll(target);
 
-  writeEventQueue(target);
+  writeQueue(registers, target.evtq, EVENT_QUEUE);
   const bits: Enables = { CMDQEN: 1, EVENTQEN: 1 };
   if (!enable(target, bits)) return fail('failed to enable event queue');
   const { priq } = target;
   if (priq !== null) {
-    writePageRequestQueue(target, priq);
+    writeQueue(registers, priq, PAGE_REQUEST_QUEUE);
     bits.PRIQEN = 1;
     if (!enable(target, bits)) return fail('failed to enable PRI queue');
   }
@@ -66,17 +71,17 @@ export function resetDevice(target: ResetTarget): number {
     if (!enable(target, bits)) return fail('failed to enable ATS check');
   }
 
-  if (!writeAcked(target, at.IRQ_CTRL, at.IRQ_CTRLACK, 0)) {
+  if (!writeAcked(target, AT.IRQ_CTRL, AT.IRQ_CTRLACK, 0)) {
     log({ level: 'err', text: 'failed to disable irqs' });
     return fail('failed to setup irqs');
   }
-  registers.write64(at.GERROR_IRQ_CFG0, 0, 0);
-  registers.write64(at.EVENTQ_IRQ_CFG0, 0, 0);
-  if (priq !== null) registers.write64(at.PRIQ_IRQ_CFG0, 0, 0);
+  registers.write64(AT.GERROR_IRQ_CFG0, 0, 0);
+  registers.write64(AT.EVENTQ_IRQ_CFG0, 0, 0);
+  if (priq !== null) registers.write64(AT.PRIQ_IRQ_CFG0, 0, 0);
   const priqIrq = priq === null ? {} : ({ PRIQ_IRQEN: 1 } as const);
   const irqs = IRQ_CTRL.encode({ EVENTQ_IRQEN: 1, GERROR_IRQEN: 1, ...priqIrq })[0] ?? 0;
   // Linux goes on without interrupts: events then stay in their queue.
-  if (!writeAcked(target, at.IRQ_CTRL, at.IRQ_CTRLACK, irqs))
+  if (!writeAcked(target, AT.IRQ_CTRL, AT.IRQ_CTRLACK, irqs))
     log({ level: 'warn', text: 'failed to enable irqs' });
   if (!enable(target, { ...bits, SMMUEN: 1 })) return fail('failed to enable SMMU interface');
   return 0;
@@ -84,14 +89,12 @@ export function resetDevice(target: ResetTarget): number {
 
 /** Switches translation and all queues off (`arm_smmu_device_disable`); what comes then is up to GBPA. 0 or -ETIMEDOUT. */
 export function disableDevice(target: Pick<ResetTarget, 'registers' | 'platform' | 'log'>): number {
-  const { CR0: reg, CR0ACK: ack } = REGISTER_OFFSET;
-  if (writeAcked(target, reg, ack, 0)) return 0;
+  if (writeAcked(target, AT.CR0, AT.CR0ACK, 0)) return 0;
   target.log({ level: 'err', text: 'failed to clear cr0' });
   return -ERRNO.ETIMEDOUT;
 }
 
 function writeTables({ registers, strtab }: ResetTarget): void {
-  const at = REGISTER_OFFSET;
   // Tables and queues: inner shareable, write-back.
   const cr1 = CR1.encode({
     TABLE_SH: 3,
@@ -101,36 +104,24 @@ function writeTables({ registers, strtab }: ResetTarget): void {
     QUEUE_OC: 1,
     QUEUE_IC: 1,
   });
-  registers.write32(at.CR1, cr1[0] ?? 0);
-  registers.write32(at.CR2, CR2.encode({ PTM: 1, RECINVSID: 1 })[0] ?? 0);
+  registers.write32(AT.CR1, cr1[0] ?? 0);
+  registers.write32(AT.CR2, CR2.encode({ PTM: 1, RECINVSID: 1 })[0] ?? 0);
   const { base, format, split, log2Size } = strtab.registers;
-  writeBase(registers, at.STRTAB_BASE, base, 0);
+  writeBase(registers, AT.STRTAB_BASE, base, 0);
   const cfg = STRTAB_BASE_CFG.encode({ FMT: format, SPLIT: split, LOG2SIZE: log2Size });
-  registers.write32(at.STRTAB_BASE_CFG, cfg[0] ?? 0);
+  registers.write32(AT.STRTAB_BASE_CFG, cfg[0] ?? 0);
 }
 
-function writeCommandQueue({ registers, cmdq }: ResetTarget): void {
-  const at = REGISTER_OFFSET;
-  cmdq.reset();
-  writeBase(registers, at.CMDQ_BASE, cmdq.base, cmdq.lg2);
-  registers.write32(at.CMDQ_PROD, 0);
-  registers.write32(at.CMDQ_CONS, 0);
-}
-
-function writeEventQueue({ registers, evtq }: ResetTarget): void {
-  const at = REGISTER_OFFSET;
-  evtq.reset();
-  writeBase(registers, at.EVENTQ_BASE, evtq.base, evtq.lg2);
-  registers.write32(at.EVENTQ_PROD, 0);
-  registers.write32(at.EVENTQ_CONS, 0);
-}
-
-function writePageRequestQueue({ registers }: ResetTarget, priq: PageRequestQueue): void {
-  const at = REGISTER_OFFSET;
-  priq.reset();
-  writeBase(registers, at.PRIQ_BASE, priq.base, priq.lg2);
-  registers.write32(at.PRIQ_PROD, 0);
-  registers.write32(at.PRIQ_CONS, 0);
+/** Points the SMMU to a queue, empty: base, then indices (IHI 0070 6.3). */
+function writeQueue(
+  registers: MmioFrame,
+  queue: { readonly base: number; readonly lg2: number; reset(): void },
+  at: { readonly base: number; readonly prod: number; readonly cons: number },
+): void {
+  queue.reset();
+  writeBase(registers, at.base, queue.base, queue.lg2);
+  registers.write32(at.prod, 0);
+  registers.write32(at.cons, 0);
 }
 
 /** Drops configuration and translations of before. A SYNC that times out is printed and does not end the reset, as in Linux. */
@@ -158,8 +149,7 @@ interface Enables {
 }
 
 function enable(target: ResetTarget, bits: Enables): boolean {
-  const { CR0: reg, CR0ACK: ack } = REGISTER_OFFSET;
-  return writeAcked(target, reg, ack, CR0.encode(bits)[0] ?? 0);
+  return writeAcked(target, AT.CR0, AT.CR0ACK, CR0.encode(bits)[0] ?? 0);
 }
 
 /** Writes a register and waits until its acknowledge register reads the same (`arm_smmu_write_reg_sync`). */
@@ -181,7 +171,7 @@ function writeBase(registers: MmioFrame, offset: number, base: number, low: numb
 
 /** While SMMUEN is 0 transactions shall abort, not pass (`arm_smmu_update_gbpa`). */
 function abortBypassed({ registers, platform, log }: ResetTarget): void {
-  const { GBPA: offset } = REGISTER_OFFSET;
+  const offset = AT.GBPA;
   const idle = (): boolean => GBPA.get.Update([registers.read32(offset), 0]) === 0;
   if (!platform.pollUntil(idle, ACK_TIMEOUT_US)) return;
   const words = new Uint32Array([registers.read32(offset), 0]);

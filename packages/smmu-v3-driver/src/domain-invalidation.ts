@@ -1,11 +1,10 @@
 import { type U64, u64Of } from '@iommukit/bits';
-import { domainOpcodes } from './array-invalidation.ts';
 import { ATC_ALL, type AtcSpan, atcSpan } from './atc-span.lanes.ts';
 import type { CommandStream } from './command-stream.ts';
 import type { InvalidationRules } from './driver-profile.ts';
-import { addRange, type InvalidRange, isTooBig } from './range-invalidation.ts';
-
-const SPACE_END = 2 ** 64;
+import { SPACE_END } from './kernel-address.ts';
+import { addRange, type InvalidRange, isTooBig, WHOLE_SPACE } from './range-invalidation.ts';
+import { tlbiOpcodes } from './tlbi-opcode.ts';
 
 /**
  * A domain as kernels before 7.x invalidate it: one tag, whether devices are attached or not.
@@ -89,7 +88,7 @@ function invalidateTagRanges(
   if (wanted.length === 0) return 0;
   if (wanted.some((range) => isTooBig(range, unit))) return invalidateDomainTag(unit, domain);
   const scope = {
-    opcode: domainOpcodes(stage, unit.e2h).sized,
+    opcode: tlbiOpcodes(stage, unit).sized,
     asid: stage === 1 ? id : 0,
     vmid: stage === 2 ? id : 0,
     minPage,
@@ -110,9 +109,8 @@ export function invalidateDomain(
   domain: TaggedDomain,
   endpoints: Iterable<Endpoint>,
 ): number {
-  const all: InvalidRange = { iova: 0, size: 0, granule: 0, leaf: false };
   const errno = invalidateDomainTag(unit, domain);
-  return invalidateEndpoints(unit, [all], endpoints) || errno;
+  return invalidateEndpoints(unit, [WHOLE_SPACE], endpoints) || errno;
 }
 
 /**
@@ -120,12 +118,13 @@ export function invalidateDomain(
  * @example invalidateDomainTag(unit, { stage: 1, id: 1 });
  */
 export function invalidateDomainTag(
-  { stream, e2h }: Pick<DomainUnit, 'stream' | 'e2h'>,
+  unit: Pick<DomainUnit, 'stream' | 'e2h'>,
   { stage, id }: Pick<TaggedDomain, 'stage' | 'id'>,
 ): number {
+  const { stream } = unit;
   stream.begin();
   const tag = { asid: stage === 1 ? id : 0, vmid: stage === 2 ? id : 0 };
-  stream.room().tlbiTag(domainOpcodes(stage, e2h).unsized, tag);
+  stream.room().tlbiTag(tlbiOpcodes(stage, unit).unsized, tag);
   return stream.submit();
 }
 

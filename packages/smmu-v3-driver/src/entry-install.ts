@@ -1,4 +1,4 @@
-import { CD, STE, STE_CONFIG } from '@iommukit/arm-arch';
+import { CD, EATS, STE, STE_CONFIG } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';
 import type { CommandStream } from './command-stream.ts';
 import { cdUsedBits } from './context-descriptor.lanes.ts';
@@ -72,7 +72,7 @@ function translates(ste: Uint32Array): boolean {
  * @example steHasAts(abortSte()) // false
  */
 export function steHasAts(ste: Uint32Array): boolean {
-  return STE.get.EATS(ste) === 1;
+  return STE.get.EATS(ste) === EATS.FULL;
 }
 
 /** True when an STE makes a CD table reachable, and no stage 2 under it. */

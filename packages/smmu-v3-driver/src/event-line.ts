@@ -1,8 +1,9 @@
-import { EVENT_CODE, F_PERMISSION, F_STE_FETCH } from '@iommukit/arm-arch';
+import { EVENT_CLASS, EVENT_CODE, F_PERMISSION, F_STE_FETCH } from '@iommukit/arm-arch';
 import { hex64, type U64 } from '@iommukit/bits';
 import type { LogLine } from './driver-log.ts';
 import type { DriverProfile } from './driver-profile.ts';
 import type { EventRecord } from './event-record.ts';
+import { KERNEL_ADDRESS_END } from './kernel-address.ts';
 
 /** Names as the kernel prints them; it knows fewer than the architecture has. */
 const NAMES = new Map<number, string>([
@@ -19,20 +20,19 @@ const NAMES = new Map<number, string>([
   [EVENT_CODE.F_PERMISSION, 'F_PERMISSION'],
   [EVENT_CODE.F_VMS_FETCH, 'F_VMS_FETCH'],
 ]);
+/** Events whose record holds the address that could not be fetched (IHI 0070 7.3). */
 const FETCHES: readonly number[] = [
   EVENT_CODE.F_STE_FETCH,
   EVENT_CODE.F_CD_FETCH,
   EVENT_CODE.F_VMS_FETCH,
 ];
+/** Texts of CLASS (IHI 0070 7.3) as the kernel prints them. */
 const CLASSES = [
   'CD fetch',
   'Stage 1 translation table fetch',
   'Input address caused fault',
   'Reserved',
 ] as const;
-const CLASS_TT = 1;
-/** Addresses of a record end at bit 51 for the kernel. */
-const ADDRESS_END = 2 ** 52;
 
 const { PnU, InD, RnW, S2, CLASS, TTRnW, STALL, STAG, IPA } = F_PERMISSION.get;
 const { FetchAddr } = F_STE_FETCH.get;
@@ -62,10 +62,10 @@ function decodedLines(record: EventRecord, client: string | null): string[] {
   const sid = `sid: ${plain(record.streamId)} ssid: ${plain(record.substreamId ?? 0)}`;
   const head = `event: ${NAMES.get(code) ?? 'UNKNOWN'} client: ${client ?? '(unassigned sid)'} ${sid}`;
   if (FETCHES.includes(code))
-    return [`${head} fetch_addr: ${plain(FetchAddr(lanes) % ADDRESS_END)}`];
+    return [`${head} fetch_addr: ${plain(FetchAddr(lanes) % KERNEL_ADDRESS_END)}`];
   if (record.fault === null) return [head];
   const className = CLASSES[CLASS(lanes)];
-  const walk = code === EVENT_CODE.F_PERMISSION && CLASS(lanes) === CLASS_TT;
+  const walk = code === EVENT_CODE.F_PERMISSION && CLASS(lanes) === EVENT_CLASS.TT;
   const attributes = [
     PnU(lanes) === 1 ? 'priv' : 'unpriv',
     InD(lanes) === 1 ? 'inst' : 'data',
@@ -75,7 +75,7 @@ function decodedLines(record: EventRecord, client: string | null): string[] {
     `stag: ${plain(STAG(lanes))}`,
   ];
   return [
-    `${head} iova: ${hex64(record.fault.address)} ipa: ${plain(IPA(lanes) % ADDRESS_END)}`,
+    `${head} iova: ${hex64(record.fault.address)} ipa: ${plain(IPA(lanes) % KERNEL_ADDRESS_END)}`,
     attributes.join(' '),
   ];
 }

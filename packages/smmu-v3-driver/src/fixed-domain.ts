@@ -1,4 +1,9 @@
-import type { DomainOps, IommuDevice, IommuDomain } from '@iommukit/iommu-core';
+import {
+  type DomainOps,
+  type DomainType,
+  type IommuDevice,
+  IommuDomain,
+} from '@iommukit/iommu-core';
 import { ERRNO } from '@iommukit/platform';
 
 /** What a domain without page table asks of its driver. */
@@ -46,4 +51,15 @@ export class FixedDomainOps implements DomainOps {
   free(): void {
     this.#parts.free?.();
   }
+}
+
+/** A domain without page table, over the whole address space. */
+export function fixedDomain(type: DomainType, parts: FixedDomainParts): IommuDomain {
+  return new IommuDomain({
+    type,
+    ops: new FixedDomainOps(parts),
+    pgsizeBitmap: 0,
+    apertureStart: 0,
+    apertureEnd: 2 ** 64,
+  });
 }

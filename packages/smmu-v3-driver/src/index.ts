@@ -28,6 +28,8 @@ export {
   sharedCd,
   stageOneCd,
 } from './context-descriptor.lanes.ts';
+export { DeviceNotProbed } from './device-table.ts';
+export type { GatherPages } from './domain-flush.ts';
 export {
   type DomainUnit,
   type Endpoint,
@@ -41,6 +43,7 @@ export {
 } from './domain-invalidation.ts';
 export type { DriverEvent } from './driver-event.ts';
 export type { LogLine, LogSink } from './driver-log.ts';
+export type { DriverQuirks, SmmuDriverParts } from './driver-parts.ts';
 export {
   DRIVER_PROFILES,
   type DriverKernel,
@@ -57,7 +60,7 @@ export {
   writeEntry,
 } from './entry-writer.lanes.ts';
 export { eventLines } from './event-line.ts';
-export { EventQueue } from './event-queue.ts';
+export { EventQueue, type EventQueueParts } from './event-queue.ts';
 export { decodeEvent, type EventRecord, type TranslationFault } from './event-record.ts';
 export {
   type GlobalErrorParts,
@@ -85,7 +88,6 @@ export {
   unexpectedPageRequest,
 } from './page-request.ts';
 export { PageRequestQueue, type PageRequestQueueParts } from './page-request-queue.ts';
-export type { GatherPages } from './paging-domain.ts';
 export {
   type QueueWords,
   queueWordsBytes,
@@ -94,12 +96,7 @@ export {
 export type { InvalidRange } from './range-invalidation.ts';
 export type { RmrStreams } from './rmr-stream.ts';
 export type { AtsControl, DeviceTraits } from './smmu-device.ts';
-export {
-  DeviceNotProbed,
-  type DriverQuirks,
-  type SmmuDriverParts,
-  SmmuV3Driver,
-} from './smmu-driver.ts';
+export { SmmuV3Driver } from './smmu-driver.ts';
 export { type EventParties, handleEvent, stalledFault } from './stalled-event.ts';
 export {
   abortSte,

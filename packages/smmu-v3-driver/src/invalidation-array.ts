@@ -2,6 +2,7 @@ import { OPCODE } from '@iommukit/arm-arch';
 import { log2Floor } from '@iommukit/bits';
 import type { CommandStream } from './command-stream.ts';
 import type { InvalidationRules } from './driver-profile.ts';
+import { tlbiOpcodes } from './tlbi-opcode.ts';
 
 /**
  * An SMMU as an invalidation array knows it: its place in the order, what it can do, and where its commands go.
@@ -79,11 +80,9 @@ export function invalidationEntry(unit: InvalidationUnit, key: InvalidationKey):
   const entry = { unit, type, id, ssid, users: 0 };
   switch (type) {
     case INVALIDATION_TYPE.S1_ASID:
-      return unit.e2h
-        ? { ...entry, sized: OPCODE.TLBI_EL2_VA, unsized: OPCODE.TLBI_EL2_ASID, pageLg2 }
-        : { ...entry, sized: OPCODE.TLBI_NH_VA, unsized: OPCODE.TLBI_NH_ASID, pageLg2 };
+      return { ...entry, ...tlbiOpcodes(1, unit), pageLg2 };
     case INVALIDATION_TYPE.S2_VMID:
-      return { ...entry, sized: OPCODE.TLBI_S2_IPA, unsized: OPCODE.TLBI_S12_VMALL, pageLg2 };
+      return { ...entry, ...tlbiOpcodes(2, unit), pageLg2 };
     case INVALIDATION_TYPE.S2_VMID_S1_CLEAR:
       return { ...entry, sized: OPCODE.TLBI_NH_ALL, unsized: OPCODE.TLBI_NH_ALL, pageLg2: 0 };
     default:
@@ -151,9 +150,13 @@ export class InvalidationArray {
   /** An entry of an endpoint is or was among them. */
   readonly hasAts: boolean;
 
-  constructor(entries: readonly InvalidationEntry[] = [], hasAts?: boolean) {
+  /** An array of sorted entries; `state` where an endpoint was among them earlier. */
+  constructor(
+    entries: readonly InvalidationEntry[] = [],
+    state: { readonly hasAts?: boolean } = {},
+  ) {
     this.entries = [...entries];
-    this.hasAts = hasAts ?? entries.some(isEndpointEntry);
+    this.hasAts = state.hasAts ?? entries.some(isEndpointEntry);
   }
 
   /** Entries without users among `entries` (`num_trashes`). */

@@ -1,6 +1,7 @@
-import { STE, STE_CONFIG } from '@iommukit/arm-arch';
+import { EATS as EATS_OF, STE, STE_CONFIG } from '@iommukit/arm-arch';
 import type { U64 } from '@iommukit/bits';
 import { ERRNO } from '@iommukit/platform';
+import { ABOVE_KERNEL_ADDRESS } from './kernel-address.ts';
 import {
   abortSte,
   type StageTwoConfig,
@@ -26,6 +27,7 @@ export interface GuestEntry {
   readonly wantsAts: boolean;
 }
 
+/** What a guest may say of itself (`STRTAB_STE_0_NESTING_ALLOWED`, `STRTAB_STE_1_NESTING_ALLOWED`). */
 const ALLOWED = STE.mask(
   'V',
   'Config',
@@ -39,15 +41,13 @@ const ALLOWED = STE.mask(
   'S1STALLD',
   'EATS',
 );
-// The kernel knows addresses of 52 bits.
-ALLOWED[1] = (ALLOWED[1] as number) & ~0x00f0_0000;
+ALLOWED[1] = (ALLOWED[1] as number) & ~ABOVE_KERNEL_ADDRESS;
 const GUEST_LANES = 4;
 const CONFIGS = new Map<number, GuestEntry['config']>([
   [STE_CONFIG.ABORT, 'abort'],
   [STE_CONFIG.BYPASS, 'bypass'],
   [STE_CONFIG.S1, 's1'],
 ]);
-const FULL_ATS = 1;
 const { V, Config, EATS } = STE.get;
 
 /**
@@ -65,9 +65,9 @@ export function guestEntry([first, second]: GuestSte): GuestEntry | number {
   const config = CONFIGS.get(Config(entry));
   if (config === undefined) return -ERRNO.EIO;
   const eats = EATS(entry);
-  if (eats > FULL_ATS) return -ERRNO.EIO;
+  if (eats > EATS_OF.FULL) return -ERRNO.EIO;
   // The host answers for ATS: it goes into the entry with the host's decision alone.
-  STE.set.EATS(entry, 0);
+  STE.set.EATS(entry, EATS_OF.OFF);
   const lane = (i: number): number => entry[i] as number;
   return {
     config,
@@ -75,7 +75,7 @@ export function guestEntry([first, second]: GuestSte): GuestEntry | number {
       { lo: lane(0), hi: lane(1) },
       { lo: lane(2), hi: lane(3) },
     ],
-    wantsAts: config === 's1' && eats === FULL_ATS,
+    wantsAts: config === 's1' && eats === EATS_OF.FULL,
   };
 }
 

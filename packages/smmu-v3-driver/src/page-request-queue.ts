@@ -1,13 +1,10 @@
-import { queueEmpty, queueIndex, queueNext, REGISTER_OFFSET } from '@iommukit/arm-arch';
+import { PAGE_REQUEST_BYTES, REGISTER_OFFSET } from '@iommukit/arm-arch';
 import type { DeviceFault } from '@iommukit/iommu-core';
 import type { MemoryView, MmioFrame } from '@iommukit/platform';
 import type { PriResponse } from './command-batch.ts';
 import type { LogSink } from './driver-log.ts';
 import { pageRequestOf, unexpectedPageRequest } from './page-request.ts';
-
-/** Bytes of a page request. */
-export const REQUEST_BYTES = 16;
-const OVERFLOW = 2 ** 31;
+import { QueueDrain } from './queue-drain.ts';
 
 /**
  * What a page request queue works with.
@@ -17,7 +14,9 @@ export interface PageRequestQueueParts {
   readonly memory: MemoryView;
   readonly registers: MmioFrame;
   readonly log: LogSink;
+  /** Physical address of the ring. */
   readonly base: number;
+  /** log2 of its records. */
   readonly lg2: number;
   /** Issues a CMD_PRI_RESP without SYNC. */
   respond(response: PriResponse): void;
@@ -34,59 +33,44 @@ export interface PageRequestQueueParts {
  * @example driver.priq?.thread();
  */
 export class PageRequestQueue {
+  /** Physical address of the ring. */
   readonly base: number;
+  /** log2 of its records. */
   readonly lg2: number;
-  /** Requests taken from the queue. */
-  drained = 0;
   readonly #parts: PageRequestQueueParts;
-  // What the driver last read of PROD.
-  #prod = 0;
-  #cons = 0;
+  readonly #drain: QueueDrain;
 
   constructor(parts: PageRequestQueueParts) {
+    const { memory, registers, log, base, lg2 } = parts;
     this.#parts = parts;
-    this.base = parts.base;
-    this.lg2 = parts.lg2;
+    this.base = base;
+    this.lg2 = lg2;
+    this.#drain = new QueueDrain({
+      memory,
+      registers,
+      log,
+      base,
+      lg2,
+      recordBytes: PAGE_REQUEST_BYTES,
+      prodAt: REGISTER_OFFSET.PRIQ_PROD,
+      consAt: REGISTER_OFFSET.PRIQ_CONS,
+      overflowText: 'PRIQ overflow detected -- requests lost',
+    });
+  }
+
+  /** Requests taken from the queue. */
+  get drained(): number {
+    return this.#drain.drained;
   }
 
   /** Starts again from index 0, as the registers do after reset. */
   reset(): void {
-    this.#prod = 0;
-    this.#cons = 0;
+    this.#drain.reset();
   }
 
   /** Takes and answers every request that the SMMU has published. */
   thread(): void {
-    const { registers, log } = this.#parts;
-    do {
-      while (!queueEmpty(this.#prod, this.#cons, this.lg2)) {
-        const words = this.#read(queueIndex(this.#cons, this.lg2));
-        this.#cons = queueNext(this.#cons, this.lg2);
-        registers.write32(REGISTER_OFFSET.PRIQ_CONS, this.#cons);
-        this.#answer(words);
-      }
-      this.#prod = registers.read32(REGISTER_OFFSET.PRIQ_PROD);
-      if (this.#overflown) log({ level: 'err', text: 'PRIQ overflow detected -- requests lost' });
-    } while (!queueEmpty(this.#prod, this.#cons, this.lg2));
-    if (!this.#overflown) return;
-    // Acknowledges the overflow: the flag of PROD goes into CONS.
-    this.#cons = (this.#cons % OVERFLOW) + (this.#prod >= OVERFLOW ? OVERFLOW : 0);
-    registers.write32(REGISTER_OFFSET.PRIQ_CONS, this.#cons);
-  }
-
-  get #overflown(): boolean {
-    return this.#prod >= OVERFLOW !== this.#cons >= OVERFLOW;
-  }
-
-  #read(index: number): Uint32Array {
-    const { memory } = this.#parts;
-    const words = new Uint32Array(REQUEST_BYTES / 4);
-    for (let q = 0; q < REQUEST_BYTES / 8; q++) {
-      words[q * 2] = memory.load64(this.base + index * REQUEST_BYTES + q * 8);
-      words[q * 2 + 1] = memory.hi;
-    }
-    this.drained++;
-    return words;
+    this.#drain.run((words) => this.#answer(words));
   }
 
   #answer(words: Uint32Array): void {

@@ -4,6 +4,7 @@ import type { DeviceFault } from '@iommukit/iommu-core';
 import type { PriResponse } from './command-batch.ts';
 import type { LogLine } from './driver-log.ts';
 import { hex8, hex16 } from './event-line.ts';
+import { FAULT_PERM } from './fault-permission.ts';
 
 const { StreamID, SubstreamID, Priv, X, R, W, Last, SSV, PRGIndex, Address } = PAGE_REQUEST.get;
 
@@ -42,15 +43,16 @@ export function unexpectedPageRequest(words: ArrayLike<number>): UnexpectedPageR
   return { lines, response: { streamId, substreamId, ssv, group, response: PRI_RESPONSE.FAILURE } };
 }
 
-const PERM = { READ: 1, WRITE: 2, EXEC: 4, PRIV: 8 } as const;
-
 /**
  * A 16-byte record of the page request queue as the page-fault layer takes it (IHI 0070 8.1).
  * @example const { streamId, fault } = pageRequestOf(words);
  */
 export function pageRequestOf(words: ArrayLike<number>): { streamId: number; fault: DeviceFault } {
   const perm =
-    R(words) * PERM.READ + W(words) * PERM.WRITE + X(words) * PERM.EXEC + Priv(words) * PERM.PRIV;
+    R(words) * FAULT_PERM.READ +
+    W(words) * FAULT_PERM.WRITE +
+    X(words) * FAULT_PERM.EXEC +
+    Priv(words) * FAULT_PERM.PRIV;
   const pasid = SSV(words) === 1 ? SubstreamID(words) : null;
   const fault = {
     addr: u64Of(Address(words)),
@@ -62,8 +64,8 @@ export function pageRequestOf(words: ArrayLike<number>): { streamId: number; fau
   return { streamId: StreamID(words), fault };
 }
 
-/** Codes of the page-fault layer (`enum iommu_page_response_code`). */
-const RESPONSE = { SUCCESS: 0, INVALID: 1, FAILURE: 2 } as const;
+/** Codes of answers to page requests (`enum iommu_page_response_code`). */
+export const PAGE_RESPONSE_CODE = { SUCCESS: 0, INVALID: 1, FAILURE: 2 } as const;
 
 /**
  * The response of CMD_RESUME to an answer of the page-fault layer (`arm_smmu_page_response`): success retries, invalid and failure
@@ -71,7 +73,8 @@ const RESPONSE = { SUCCESS: 0, INVALID: 1, FAILURE: 2 } as const;
  * @example resumeResponse(0) // RESUME_RESPONSE.RETRY
  */
 export function resumeResponse(code: number): number {
-  if (code === RESPONSE.SUCCESS) return RESUME_RESPONSE.RETRY;
-  const aborts = code === RESPONSE.INVALID || code === RESPONSE.FAILURE;
+  if (code === PAGE_RESPONSE_CODE.SUCCESS) return RESUME_RESPONSE.RETRY;
+  const { INVALID, FAILURE } = PAGE_RESPONSE_CODE;
+  const aborts = code === INVALID || code === FAILURE;
   return aborts ? RESUME_RESPONSE.ABORT : RESUME_RESPONSE.TERMINATE;
 }

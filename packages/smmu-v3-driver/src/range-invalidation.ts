@@ -2,12 +2,10 @@ import { ctz, log2Floor } from '@iommukit/bits';
 import type { TlbiAddress } from './command-batch.ts';
 import type { CommandStream } from './command-stream.ts';
 import type { InvalidationRules } from './driver-profile.ts';
+import { KERNEL_ADDRESS_END, SPACE_END } from './kernel-address.ts';
 
 /** Five bits of NUM: at most 31 units a command, so that (NUM + 1) never has to be 32 (`CMDQ_TLBI_RANGE_NUM_MAX`). */
 const NUM_MASK = 31;
-
-const SPACE_END = 2 ** 64;
-const IPA_END = 2 ** 52;
 
 /**
  * Which translations a range invalidation is about.
@@ -41,6 +39,10 @@ export interface InvalidRange {
   readonly leaf: boolean;
 }
 
+/** Everything that a domain maps. */
+export const WHOLE_SPACE: InvalidRange = { iova: 0, size: 0, granule: 0, leaf: false };
+
+// One for all: a range of many pages costs no object for each command.
 const command: TlbiAddress = {
   opcode: 0,
   asid: 0,
@@ -68,7 +70,7 @@ export function addRange(stream: CommandStream, scope: RangeScope, range: Invali
   const end = iova + size < SPACE_END ? iova + size : 0;
   if (!scope.ranges) {
     for (let address = iova; address < end; address += granule) {
-      command.address = scope.maskIpa ? address % IPA_END : address;
+      command.address = scope.maskIpa ? address % KERNEL_ADDRESS_END : address;
       stream.room().tlbiAddress(command);
     }
     return;
@@ -85,7 +87,7 @@ export function addRange(stream: CommandStream, scope: RangeScope, range: Invali
     const units = (pages / 2 ** scale) % (NUM_MASK + 1);
     command.num = units;
     command.scale = scale;
-    command.address = scope.maskIpa ? address % IPA_END : address;
+    command.address = scope.maskIpa ? address % KERNEL_ADDRESS_END : address;
     stream.room().tlbiAddress(command);
     address += units * 2 ** scale * scope.minPage;
     pages -= units * 2 ** scale;

@@ -3,28 +3,14 @@ import { log2Floor } from '@iommukit/bits';
 import type { IommuDevice } from '@iommukit/iommu-core';
 import { ERRNO } from '@iommukit/platform';
 import { invalidateEndpoint, invalidateTag } from './array-invalidation.ts';
-import type { CoherentMemory } from './coherent-memory.ts';
 import { stageOneCd } from './context-descriptor.lanes.ts';
 import { ContextTable, LINEAR_CD_BITS } from './context-table.ts';
-import type { DriverProfile } from './driver-profile.ts';
-import {
-  type InstallSite,
-  installCd,
-  installSte,
-  invalidateCd,
-  steHasAts,
-  steHasCdTable,
-} from './entry-install.ts';
+import { installCd, installSte, invalidateCd, steHasAts, steHasCdTable } from './entry-install.ts';
 import { ENTRY_LANES, writeEntryInSteps } from './entry-writer.lanes.ts';
-import type { HardwareFeatures } from './hardware-features.ts';
-import {
-  buildEntries,
-  type InvalidationEntry,
-  type InvalidationUnit,
-} from './invalidation-array.ts';
+import { buildEntries, type InvalidationEntry } from './invalidation-array.ts';
 import { type GuestEntry, nestedSte } from './nested-entry.lanes.ts';
 import type { DomainUser, PagingDomainOps } from './paging-domain.ts';
-import type { StreamTable } from './stream-table.ts';
+import type { SmmuSite } from './smmu-site.ts';
 import {
   abortSte,
   bypassSte,
@@ -53,16 +39,6 @@ export interface AtsControl {
   disable(device: IommuDevice): void;
 }
 
-/** What the devices of one SMMU share. */
-export interface SmmuSite extends InstallSite {
-  readonly profile: DriverProfile;
-  readonly coherent: CoherentMemory;
-  readonly strtab: StreamTable;
-  readonly features: HardwareFeatures;
-  readonly unit: InvalidationUnit;
-  readonly ats?: AtsControl;
-}
-
 /** A guest's stream over the stage 2 of its parent. */
 export interface NestedTarget {
   readonly kind: 'nested';
@@ -77,6 +53,15 @@ export type AttachTarget =
   | NestedTarget;
 
 const BLOCKED: AttachTarget = { kind: 'blocked' };
+
+/** An attach under way (`struct arm_smmu_attach_state`). */
+interface Attach {
+  readonly ssid: number;
+  /** Where the address space goes; null: nowhere that translates. */
+  readonly domain: PagingDomainOps | null;
+  /** The endpoint may hold translations afterwards. */
+  readonly ats: boolean;
+}
 
 /** One address space of the device in a domain, and the entries that it added to the domain's array. */
 interface Link {
@@ -142,11 +127,12 @@ export class SmmuDevice {
     if (profile.reattach === 'through-abort' && this.#attached && target.kind !== 'blocked')
       this.#writeSte(abortSte(profile));
     const ats = this.#atsSupported && (this.usedSsids > 0 || wantsAts(target));
-    const leave = this.#join(0, domain, ats);
+    const attach = { ssid: 0, domain, ats };
+    const leave = this.#join(attach);
     this.#target = target;
     this.#attached = domain !== null;
-    this.#install(target, ats);
-    this.#commit(0, ats, domain);
+    this.#install(target, attach);
+    this.#commit(attach);
     leave();
     return 0;
   }
@@ -161,13 +147,14 @@ export class SmmuDevice {
     const errno = this.#ensureCd(ssid);
     if (errno < 0) return errno;
     const ats = this.#atsSupported;
-    const leave = this.#join(ssid, domain, ats);
+    const attach = { ssid, domain, ats };
+    const leave = this.#join(attach);
     this.#writeCd(
       ssid,
       stageOneCd(stageOne, domain.id, { stall: this.stall, dirty: domain.dirty }),
     );
-    if (!this.#inSte || this.#steAts !== ats) this.#writeSte(this.#cdTableSte(target, ats));
-    this.#commit(ssid, ats, domain);
+    if (!this.#inSte || this.#steAts !== ats) this.#writeSte(this.#cdTableSte(target, attach));
+    this.#commit(attach);
     leave();
     return 0;
   }
@@ -195,14 +182,14 @@ export class SmmuDevice {
     return this.site.profile.cdOwner === 'device';
   }
 
-  #install(target: AttachTarget, ats: boolean): void {
+  #install(target: AttachTarget, attach: Attach): void {
     const { features, profile } = this.site;
-    const device = { ats, stall: this.stall };
+    const device = { ats: attach.ats, stall: this.stall };
     if (target.kind === 'paging' && target.domain.stageOne !== null) {
       const { stageOne, id, dirty } = target.domain;
       // CD first: the STE makes it reachable.
       if (this.#ownsCds) this.#writeCd(0, stageOneCd(stageOne, id, { stall: this.stall, dirty }));
-      this.#writeSte(this.#cdTableSte(target, ats));
+      this.#writeSte(this.#cdTableSte(target, attach));
       return;
     }
     const stageTwo = 'domain' in target ? target.domain.stageTwo : null;
@@ -212,7 +199,7 @@ export class SmmuDevice {
           ? nestedSte(target.guest, stageTwo, features, device)
           : stageTwoSte(stageTwo, features, device),
       );
-    else if (this.usedSsids > 0) this.#writeSte(this.#cdTableSte(target, ats));
+    else if (this.usedSsids > 0) this.#writeSte(this.#cdTableSte(target, attach));
     else
       this.#writeSte(target.kind === 'identity' ? bypassSte(features, profile) : abortSte(profile));
     // Nothing reaches the CD any more: clear it for the next attach.
@@ -220,7 +207,7 @@ export class SmmuDevice {
   }
 
   /** The STE over the CD table, which says what requests without PASID do. */
-  #cdTableSte(target: AttachTarget, ats: boolean): Uint32Array {
+  #cdTableSte(target: AttachTarget, { ats }: Pick<Attach, 'ats'>): Uint32Array {
     const { features } = this.site;
     const s1dss = S1DSS_OF[target.kind];
     const shared = target.kind === 'paging' ? target.domain.sharedCd : -1;
@@ -289,7 +276,7 @@ export class SmmuDevice {
    * Makes an address space known to its new domain, before hardware uses it (`arm_smmu_attach_prepare`). Returns what forgets it in the
    * old one, to be called when hardware does not use that any more.
    */
-  #join(ssid: number, domain: PagingDomainOps | null, ats: boolean): () => void {
+  #join({ ssid, domain, ats }: Attach): () => void {
     const { unit, profile, ats: control } = this.site;
     const old = this.#links.get(ssid);
     if (domain === null) this.#links.delete(ssid);
@@ -333,7 +320,7 @@ export class SmmuDevice {
   }
 
   /** What endpoints hold of the old address space goes, after the SMMU answers by the new one (`arm_smmu_attach_commit`). */
-  #commit(ssid: number, ats: boolean, domain: PagingDomainOps | null): void {
+  #commit({ ssid, domain, ats }: Attach): void {
     const { unit, ats: control, features } = this.site;
     const was = this.atsEnabled;
     this.atsEnabled = ats;

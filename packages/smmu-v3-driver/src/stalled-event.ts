@@ -3,23 +3,22 @@ import type { DeviceFault } from '@iommukit/iommu-core';
 import { ERRNO } from '@iommukit/platform';
 import type { DriverProfile } from './driver-profile.ts';
 import type { EventRecord } from './event-record.ts';
+import { FAULT_PERM } from './fault-permission.ts';
 
+/** Events that may stall (IHI 0070 7.3.13 to 7.3.16). */
 const TRANSLATION_FAULTS: readonly number[] = [
   EVENT_CODE.F_TRANSLATION,
   EVENT_CODE.F_ADDR_SIZE,
   EVENT_CODE.F_ACCESS,
   EVENT_CODE.F_PERMISSION,
 ];
+/** Errors that 7.x looks up by stream as well (`arm_smmu_handle_event`). */
 const CONFIGURATION_ERRORS: readonly number[] = [
   EVENT_CODE.C_BAD_STE,
   EVENT_CODE.F_STREAM_DISABLED,
   EVENT_CODE.C_BAD_SUBSTREAMID,
   EVENT_CODE.C_BAD_CD,
 ];
-const PERM_READ = 1;
-const PERM_WRITE = 2;
-const PERM_EXEC = 4;
-const PERM_PRIV = 8;
 const { STALL, STAG, PnU, InD, RnW } = F_TRANSLATION.get;
 
 /**
@@ -70,8 +69,8 @@ export function handleEvent<Device>(
 export function stalledFault({ words, substreamId }: EventRecord): DeviceFault {
   const lanes = words.flatMap(({ lo, hi }) => [lo, hi]);
   const perm =
-    (RnW(lanes) === 1 ? PERM_READ : PERM_WRITE) +
-    (InD(lanes) === 1 ? PERM_EXEC : 0) +
-    (PnU(lanes) === 1 ? PERM_PRIV : 0);
+    (RnW(lanes) === 1 ? FAULT_PERM.READ : FAULT_PERM.WRITE) +
+    (InD(lanes) === 1 ? FAULT_PERM.EXEC : 0) +
+    (PnU(lanes) === 1 ? FAULT_PERM.PRIV : 0);
   return { addr: words[2], pasid: substreamId, perm, grpid: STAG(lanes), lastPage: true };
 }

@@ -1,6 +1,7 @@
 import { EATS, S1C_CACHEABILITY, S1DSS, SHCFG, STE, STE_CONFIG, STRW } from '@iommukit/arm-arch';
 import type { StageTwoRegisters } from '@iommukit/io-pgtable';
 import type { DriverProfile } from './driver-profile.ts';
+import { ABOVE_KERNEL_ADDRESS } from './kernel-address.ts';
 
 /**
  * What an SMMU's STEs depend on beyond the domain; absent is false.
@@ -29,12 +30,13 @@ export interface SteDevice {
  * @example const table: CdTable = { base: 0x4638_5000, format: 0, cdMax: 0, s1dss: S1DSS.SSID0 };
  */
 export interface CdTable {
-  /** Physical address, a multiple of 64. */
+  /** Physical address below 2^52, a multiple of 64. */
   readonly base: number;
-  /** 0 linear, 2 two levels with 64 KiB leaves. */
+  /** 0 linear, 1 two levels with 4 KiB leaves, 2 with 64 KiB leaves (S1Fmt). */
   readonly format: 0 | 1 | 2;
-  /** log2 of the number of CDs. */
+  /** log2 of the number of CDs, 0 to 20. */
   readonly cdMax: number;
+  /** 0 terminate, 1 bypass, 2 the CD of SubstreamID 0. */
   readonly s1dss: 0 | 1 | 2;
 }
 
@@ -87,6 +89,7 @@ export function cdTableSte(table: CdTable, smmu: SteFeatures, device: SteDevice)
  * @example const stage: StageTwoConfig = { ...table.registers, vmid: 1, forcedWriteBack: false };
  */
 export interface StageTwoConfig extends StageTwoRegisters {
+  /** 1 to 2^16 - 1; 0 is the VMID of stage 1. */
   readonly vmid: number;
   readonly forcedWriteBack: boolean;
 }
@@ -123,9 +126,11 @@ export function stageTwoSte(
   });
 }
 
-// Bits 55:52 of an address: Linux's drivers stop at 52 bits and never call these used.
-const ABOVE_52 = 0x00f0_0000;
-
+/*
+ * What `arm_smmu_get_ste_used` calls used, field by field. It is the kernel's list, not the architecture's: it leaves out fields that Linux
+ * never sets (MTCFG, MemAttr, S2HD) and takes S2VMID for stage 1. The model of the hardware keeps the architecture's own list beside it,
+ * on purpose: it is what finds a bit that this one forgets.
+ */
 const ALWAYS = STE.mask('V');
 const VALID = STE.mask('V', 'Config');
 const S1 = STE.mask(
@@ -162,8 +167,9 @@ const S2 = STE.mask(
 const MERGE = STE.mask('MEV');
 const MERGE_FWB = STE.mask('MEV', 'S2FWB');
 const SHARE = STE.mask('SHCFG');
-S1[1] = (S1[1] as number) & ~ABOVE_52;
-S2[7] = (S2[7] as number) & ~ABOVE_52;
+// Linux stops at 52 bits of an address and never calls the others used.
+S1[1] = (S1[1] as number) & ~ABOVE_KERNEL_ADDRESS;
+S2[7] = (S2[7] as number) & ~ABOVE_KERNEL_ADDRESS;
 // Linux looks at one bit of Config for each stage, also in values that hardware calls illegal.
 const TRANSLATES_S1 = 1;
 const TRANSLATES_S2 = 2;
@@ -199,7 +205,6 @@ export function steUsedBitsMerged(entry: Uint32Array, used: Uint32Array): void {
   if ((config & TRANSLATES_S2) !== 0) add(used, MERGE_FWB);
 }
 
-const SPLIT_EATS = 2;
 const FULL_EATS = new Uint32Array(STE.info.dwords * 2);
 STE.set.EATS(FULL_EATS, EATS.FULL);
 const { EATS: eatsOf, S2S } = STE.get;
@@ -212,7 +217,7 @@ const { EATS: eatsOf, S2S } = STE.get;
 export function steUpdateSafe(current: Uint32Array, next: Uint32Array, safe: Uint32Array): void {
   add(safe, MERGE);
   const guarded = (entry: Uint32Array): boolean =>
-    (eatsOf(entry) & SPLIT_EATS) !== 0 || S2S(entry) === 1;
+    (eatsOf(entry) & EATS.SPLIT) !== 0 || S2S(entry) === 1;
   if (!guarded(current) && !guarded(next)) add(safe, FULL_EATS);
 }
 

@@ -1,4 +1,4 @@
-import { STE } from '@iommukit/arm-arch';
+import { L1STD_BYTES, STE, STE_BYTES } from '@iommukit/arm-arch';
 import { hiOf, loOf } from '@iommukit/bits';
 import { ERRNO, type MemoryView } from '@iommukit/platform';
 import type { CoherentMemory } from './coherent-memory.ts';
@@ -7,8 +7,7 @@ import type { DriverProfile } from './driver-profile.ts';
 import { abortSte } from './stream-table-entry.lanes.ts';
 import { STRTAB_SPLIT as SPLIT, streamTableDescriptor } from './table-descriptor.ts';
 
-const STE_BYTES = 64;
-const L1STD_BYTES = 8;
+/** `STRTAB_MAX_L1_ENTRIES`: 1 MiB of descriptors. */
 const MAX_L1_ENTRIES = 2 ** 17;
 
 /** The values of STRTAB_BASE and STRTAB_BASE_CFG that describe a table. */
@@ -129,8 +128,10 @@ export function clear(memory: MemoryView, pa: number, bytes: number): void {
   memory.clean(pa, bytes);
 }
 
-/** STRTAB_BASE with the read-allocate hint that Linux sets, as lanes. */
+/** Bit 62 of a base register, in its upper lane: read-allocate for tables, read- and write-allocate for queues (IHI 0070 6.3). */
+const ALLOCATE_HINT = 0x4000_0000;
+
+/** A base register with the allocation hint that Linux sets, as lanes; `low` is added below the address. */
 export function baseRegister(base: number, low: number): readonly [number, number] {
-  // Bit 62: read-allocate for tables, read- and write-allocate for queues.
-  return [loOf(base) + low, hiOf(base) + 0x4000_0000];
+  return [loOf(base) + low, hiOf(base) + ALLOCATE_HINT];
 }

@@ -111,16 +111,19 @@ const process: SharedTables = {
   mair,
   haft: false,
 };
-const sva = (released: boolean): Uint32Array => sharedCd(process, 9, { features: {}, released });
+const sva = (state: { readonly released: boolean }): Uint32Array =>
+  sharedCd(process, 9, { features: {}, ...state });
+const alive = sva({ released: false });
+const released = sva({ released: true });
 const empty = new Uint32Array(16);
 
 test.each([
   ['empty to stage 1', empty, cd(1997), 2, true],
   ['stage 1 to empty', cd(1997), empty, 2, true],
   ['another ASID', cd(778), cd(1997), 1, false],
-  ['empty to shared', empty, sva(false), 2, true],
-  ['shared to released', sva(false), sva(true), 2, false],
-  ['released to shared', sva(true), sva(false), 2, false],
+  ['empty to shared', empty, alive, 2, true],
+  ['shared to released', alive, released, 2, false],
+  ['released to shared', released, alive, 2, false],
 ] as const)('CD: %s', (_name, from, to, syncs, broken) => {
   expect(transition(from, to, 'CD')).toEqual({ syncs, broken, reached: true });
 });

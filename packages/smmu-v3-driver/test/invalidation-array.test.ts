@@ -3,6 +3,7 @@ import { invalidateArrayRanges } from '../src/array-invalidation.ts';
 import {
   buildEntries,
   type CommandBatch,
+  type CommandIssuer,
   CommandStream,
   DRIVER_PROFILES,
   INVALIDATION_TYPE,
@@ -18,22 +19,23 @@ const { S1_ASID, S2_VMID, ATS } = INVALIDATION_TYPE;
 const rules = DRIVER_PROFILES['7.3'];
 
 interface List {
-  opcodes: number[];
-  sync: boolean;
+  readonly opcodes: number[];
+  readonly sync: boolean;
 }
 
 /** A queue that remembers the opcodes of each list. */
 function recorder(quirks: QueueQuirks = {}): { lists: List[]; stream: CommandStream } {
   const lists: List[] = [];
-  const take = ({ num, words }: CommandBatch, sync: boolean): number => {
-    const opcodes = Array.from({ length: num }, (_, i) => (words[i * 4] as number) & 0xff);
-    lists.push({ opcodes, sync });
-    return 0;
+  const opcodesOf = ({ num, words }: CommandBatch): number[] =>
+    Array.from({ length: num }, (_, i) => (words[i * 4] as number) & 0xff);
+  const issuer: CommandIssuer = {
+    issueSync(batch) {
+      lists.push({ opcodes: opcodesOf(batch), sync: true });
+      return 0;
+    },
+    issue: (batch) => void lists.push({ opcodes: opcodesOf(batch), sync: false }),
   };
-  const stream = new CommandStream(
-    { issueSync: (batch) => take(batch, true), issue: (batch) => void take(batch, false) },
-    quirks,
-  );
+  const stream = new CommandStream(issuer, quirks);
   return { lists, stream };
 }
 

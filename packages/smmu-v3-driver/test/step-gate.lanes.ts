@@ -202,10 +202,10 @@ export class Gate implements Platform {
   }
 
   /** The thread has nothing more to do in this run. */
-  finish(failed: boolean): void {
+  finish(how: 'done' | 'failed'): void {
     const words = this.#words;
     words[STATUS_AT + this.#me] = STATUS.done;
-    if (failed) {
+    if (how === 'failed') {
       Atomics.store(words, OVER, OUTCOME.failed);
       Atomics.notify(words, OVER);
     } else this.#rest();

@@ -85,14 +85,14 @@ function work(task: StepTask): void {
   };
   for (;;) {
     gate.awaitRun();
-    let failed = false;
+    let how: 'done' | 'failed' = 'done';
     try {
       if (who === 2) consume();
       else produce();
     } catch {
-      failed = true;
+      how = 'failed';
     }
-    gate.finish(failed);
+    gate.finish(how);
   }
 }
 
