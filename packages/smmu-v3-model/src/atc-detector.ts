@@ -1,12 +1,13 @@
 /*
  * Reports translations that an endpoint used although what they were made from has changed (IHI 0070 3.9.1, 4.5.1): only CMD_ATC_INV
  * removes them.
- * Does not model: changes that were made and undone between two uses.
+ * Not modelled: changes that were made and undone between two uses.
  */
-import { hex, type U64 } from '@iommukit/bits';
+import { hex } from '@iommukit/bits';
 import type { CachedContext } from './context-descriptor.ts';
 import type { AtcInvalidation } from './endpoint-port.ts';
 import type { Regime } from './regime.ts';
+import type { ChangedWord } from './stale-change.lanes.ts';
 import type { MayBeStale, StaleLog, StaleUse } from './stale-use.ts';
 import type { CachedStream } from './stream-entry.ts';
 import type { TlbEntry } from './tlb-entry.ts';
@@ -27,28 +28,24 @@ export interface AtcOrigin extends MayBeStale {
   readonly outer: TlbEntry | undefined;
 }
 
-/** A doubleword that is not what a translation was made from. */
-export interface ChangedWord {
-  readonly paddr: number;
-  readonly used: U64;
-  readonly now: U64;
-}
-
 /** The part of the stale-use detector that knows descriptors. */
 export interface TranslationChanges {
   changedTranslation(origin: AtcOrigin): ChangedWord | undefined;
 }
 
+/** How far a CMD_ATC_INV that `test` accepts has come; `missing` when none is under way. */
+export type AtcPendingSearch = (test: (request: AtcInvalidation) => boolean) => StaleUse['class'];
+
 /** Checks what endpoints use. */
 export class AtcDetector {
   readonly #changes: TranslationChanges;
   readonly #log: StaleLog;
-  readonly #pending: (test: (request: AtcInvalidation) => boolean) => StaleUse['class'];
+  readonly #pending: AtcPendingSearch;
 
   constructor(parts: {
     changes: TranslationChanges;
     log: StaleLog;
-    pending: (test: (request: AtcInvalidation) => boolean) => StaleUse['class'];
+    pending: AtcPendingSearch;
   }) {
     this.#changes = parts.changes;
     this.#log = parts.log;

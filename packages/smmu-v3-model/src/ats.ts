@@ -1,10 +1,8 @@
 /*
  * Translation requests of endpoints and the transactions that follow them (IHI 0070 3.9.1, 13.6, 13.7).
- * Does not model: requests for several translations at once, PASIDs on translated transactions (PASIDTT), CXL, DPT, memory attributes
- * in completions. N, Global and U of a completion are always 0.
+ * Not modelled: CXL, DPT, and what `ats-message.ts` leaves out.
  */
 import {
-  CR0,
   CR2,
   GRANULE_4K,
   GRANULE_16K,
@@ -12,13 +10,22 @@ import {
   REGISTER_OFFSET as R,
   STE,
 } from '@iommukit/arm-arch';
-import { fromLanes, type U64 } from '@iommukit/bits';
+import { ACCESS_KIND, effectiveAttributes, INSTRUCTION, PRIVILEGED } from './access-mode.lanes.ts';
 import type { AtcDetector, AtcOrigin } from './atc-detector.ts';
+import type {
+  TranslatedResult,
+  TranslatedTransaction,
+  TranslationCompletion,
+  TranslationRequest,
+} from './ats-message.ts';
+import { checksAts, isEnabled } from './control-register.ts';
 import type { DmaAccess } from './dma-access.ts';
-import type { SmmuEvent, SmmuEventName } from './event.ts';
+import type { SmmuEventName } from './event.ts';
 import type { EventQueue } from './event-queue.ts';
+import { faultEvent } from './fault-event.ts';
 import { type Features, inputSize } from './features.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
+import { offsetOf, pageOf } from './page-address.ts';
 import { neededBits, permits } from './permission.lanes.ts';
 import type { AtsEvent, PageHint, RecordedEvent, UnsupportedEvent } from './port-event.ts';
 import type { Stage2 } from './stage2.ts';
@@ -26,80 +33,7 @@ import type { CachedStream } from './stream-entry.ts';
 import { lookupKey } from './translation-key.lanes.ts';
 import type { Translator } from './translator.ts';
 
-const PAGE = 4096;
-const READ = 0;
-const WRITE = 1;
-
-/**
- * An ATS Translation Request for one page. `privileged` and `execute` exist only with a PASID. `noWrite` is NW: the endpoint does not
- * mean to write.
- * @example const request: TranslationRequest = { streamId: 8, address: { lo: 0x1000, hi: 0 }, noWrite: true };
- */
-export interface TranslationRequest {
-  readonly streamId: number;
-  readonly substreamId?: number | undefined;
-  readonly address: U64;
-  readonly noWrite: boolean;
-  readonly privileged?: boolean | undefined;
-  readonly execute?: boolean | undefined;
-}
-
-/**
- * An ATS Translation Completion. `success`: what of `[start, start + size)` the endpoint may do, at `output` (a PA, or an IPA with
- * split-stage ATS); nothing granted means that the page is not there. The other two are the PCIe status codes UR and CA, with the
- * event, if one was recorded or lost.
- * @example if (completion.status === 'success' && completion.read) completion.output;
- */
-export type TranslationCompletion =
-  | {
-      readonly status: 'success';
-      readonly start: number;
-      readonly output: number;
-      /** Bytes, a power of two. */
-      readonly size: number;
-      readonly read: boolean;
-      readonly write: boolean;
-      readonly execute: boolean;
-      readonly privileged: boolean;
-      /** What the translation was made from, for the stale-use detector; absent where nothing was translated. */
-      readonly origin: AtcOrigin | undefined;
-    }
-  | {
-      readonly status: 'unsupported-request' | 'completer-abort';
-      readonly event: RecordedEvent | undefined;
-      readonly record: 'written' | 'dropped' | 'none';
-    };
-
-/**
- * A transaction that an endpoint marks Translated; `address` is what a completion gave. `origin` is that completion's.
- * @example const transaction: TranslatedTransaction = { streamId: 8, address: { lo: 0x4100_0000, hi: 0 }, rw: 'write' };
- */
-export interface TranslatedTransaction {
-  readonly streamId: number;
-  readonly address: U64;
-  readonly rw: 'read' | 'write' | 'atomic';
-  readonly origin?: AtcOrigin | undefined;
-}
-
-/**
- * What became of a translated transaction. `ok`: it reaches the byte address `paddr`. `abort`: refused without an event. `fault`: an
- * event; the endpoint always gets an abort.
- * @example if (result.outcome === 'fault') result.event.event; // 'F_TRANSL_FORBIDDEN'
- */
-export type TranslatedResult =
-  | { readonly outcome: 'ok'; readonly paddr: number; readonly streamId: number }
-  | {
-      readonly outcome: 'abort';
-      readonly reason: 'address-above-oas' | 'ste-abort' | 'unrecorded';
-      readonly streamId: number;
-    }
-  | {
-      readonly outcome: 'fault';
-      readonly event: RecordedEvent;
-      readonly response: 'abort';
-      readonly record: 'written' | 'dropped' | 'suppressed';
-      readonly streamId: number;
-    };
+const { read: READ, write: WRITE } = ACCESS_KIND;
 
 /** What ATS needs of the SMMU. */
 export interface AtsParts {
@@ -110,10 +44,14 @@ export interface AtsParts {
   readonly stage2: Stage2;
   readonly events: EventQueue;
   readonly detector: AtcDetector | undefined;
-  /** The event of the translator's last fault. */
-  readonly eventOf: (access: DmaAccess, name: SmmuEventName) => SmmuEvent;
   /** Counts what became of an event that was given to the queue. */
-  readonly counted: (written: boolean) => void;
+  readonly counted: (record: 'written' | 'dropped') => void;
+}
+
+/** The page of a request, and the privilege that its completion names. */
+interface RequestedPage {
+  readonly page: number;
+  readonly privileged: boolean;
 }
 
 /** The port that requests and translated transactions come through. */
@@ -148,7 +86,7 @@ export class AtsPort {
     const { streamId } = transaction;
     if (!features.ats || !this.#isEnabled()) return this.#forbidden(transaction);
     if (transaction.origin !== undefined) this.#p.detector?.check(transaction.origin);
-    if (CR0.get.ATSCHK(words, R.CR0ACK / 4) === 0) return this.#pass(transaction);
+    if (!checksAts(words)) return this.#pass(transaction);
     const stream = translator.lookupStream(streamId);
     if (stream === undefined) return this.#refusedByConfiguration(transaction);
     switch (stream.kind) {
@@ -178,13 +116,13 @@ export class AtsPort {
       privileged: access.privileged === true,
       instruction: access.instruction === true && access.rw === 'read',
     };
-    const record = this.#write(event) ? 'written' : 'dropped';
+    const record = this.#write(event);
     return { outcome: 'fault', event, response: 'abort', record, streamId };
   }
 
   /** A hint, which is recorded where there is room and otherwise forgotten (3.12.4.1). */
   hint(hint: PageHint): boolean {
-    return this.#p.events.isWritable && this.#write(hint);
+    return this.#p.events.isWritable && this.#write(hint) === 'written';
   }
 
   /** STE.PPAR, for the answer to a page request that overflow lost (8.1). */
@@ -201,15 +139,14 @@ export class AtsPort {
   }
 
   #isEnabled(): boolean {
-    return CR0.get.SMMUEN(this.#p.words, R.CR0ACK / 4) === 1;
+    return isEnabled(this.#p.words);
   }
 
   /** Effective EATS (5.2): a bypass stream has none, split-stage needs ATSCHK, 11 is 00 without DPT. */
   #mode(stream: CachedStream): 'off' | 'full' | 'split' {
     if (stream.kind === 'bypass') return 'off';
     if (stream.eats === 1) return 'full';
-    const checks = CR0.get.ATSCHK(this.#p.words, R.CR0ACK / 4) === 1;
-    return stream.eats === 2 && checks ? 'split' : 'off';
+    return stream.eats === 2 && checksAts(this.#p.words) ? 'split' : 'off';
   }
 
   #translate(request: TranslationRequest, mode: 'full' | 'split'): TranslationCompletion {
@@ -217,16 +154,17 @@ export class AtsPort {
     const page = pageOf(request.address);
     const hasPasid = request.substreamId !== undefined;
     const privileged = hasPasid && request.privileged === true;
+    const attributes = privileged ? PRIVILEGED : 0;
     const wantsExecute = hasPasid && request.execute === true;
-    const output = this.#try(request, page, READ, { privileged, instruction: false });
+    const output = this.#try(request, page, READ, attributes);
     if (output < 0 && !isLeafPermission(translator.fault))
-      return this.#refusedRequest(request, page, privileged);
+      return this.#refusedRequest(request, { page, privileged });
     if (output >= 0 && translator.bypassed) return this.#identity(request, page);
     const found = { output, inner: translator.inner, outer: translator.outer };
     const read = output >= 0;
     let write = false;
     if (!request.noWrite) {
-      const written = this.#try(request, page, WRITE, { privileged, instruction: false });
+      const written = this.#try(request, page, WRITE, attributes);
       write = written >= 0;
       if (write) {
         found.output = written;
@@ -234,17 +172,15 @@ export class AtsPort {
         found.outer = translator.outer;
       }
     } else if (read && policy.unaskedWrite === 'granted') {
-      const need = neededBits(WRITE, false, translator.privileged);
+      const need = neededBits(WRITE, translator.attributes);
       write =
         permits(found.inner?.permissions ?? need, need) &&
         permits(found.outer?.permissions ?? need, need);
     }
     const origin = this.#origin(request);
     const execute =
-      wantsExecute &&
-      read &&
-      this.#try(request, page, READ, { privileged, instruction: true }) >= 0;
-    if (!read && !write) return this.#nothing(page, privileged);
+      wantsExecute && read && this.#try(request, page, READ, attributes + INSTRUCTION) >= 0;
+    if (!read && !write) return this.#nothing({ page, privileged });
     const { inner, outer } = found;
     const leaf = Math.min(inner?.size ?? Infinity, outer?.size ?? Infinity);
     const size = policy.completionSize === 'leaf' ? leaf : this.#stu;
@@ -265,14 +201,9 @@ export class AtsPort {
   }
 
   /** Sends the request through the walk as a transaction of one kind, which updates descriptors as that would (13.7). */
-  #try(
-    request: TranslationRequest,
-    page: number,
-    rw: number,
-    as: { privileged: boolean; instruction: boolean },
-  ): number {
+  #try(request: TranslationRequest, page: number, rw: number, attributes: number): number {
     const { translator } = this.#p;
-    translator.setAttributes(as.privileged, as.instruction);
+    translator.attributes = attributes;
     return translator.resolve(request.streamId, request.substreamId ?? -1, page, rw);
   }
 
@@ -301,7 +232,7 @@ export class AtsPort {
   }
 
   /** Success that grants nothing: the size is the smallest (3.9.1.2). */
-  #nothing(page: number, privileged: boolean): TranslationCompletion {
+  #nothing({ page, privileged }: RequestedPage): TranslationCompletion {
     const start = page - (page % this.#stu);
     return {
       status: 'success',
@@ -317,17 +248,13 @@ export class AtsPort {
   }
 
   /** What an ordinary transaction would fault with, as an answer (3.9.1.2). */
-  #refusedRequest(
-    request: TranslationRequest,
-    page: number,
-    privileged: boolean,
-  ): TranslationCompletion {
+  #refusedRequest(request: TranslationRequest, requested: RequestedPage): TranslationCompletion {
     switch (this.#p.translator.fault.event) {
       case 'F_TRANSLATION':
       case 'F_ADDR_SIZE':
       case 'F_ACCESS':
       case 'F_PERMISSION':
-        return this.#nothing(page, privileged);
+        return this.#nothing(requested);
       default:
         return this.#configurationError(request);
     }
@@ -341,7 +268,7 @@ export class AtsPort {
       address: request.address,
       rw: 'read',
     };
-    const record = this.#write(event) ? 'written' : 'dropped';
+    const record = this.#write(event);
     return { status: 'unsupported-request', event, record };
   }
 
@@ -351,8 +278,12 @@ export class AtsPort {
     const { streamId, substreamId, address } = request;
     if (name === undefined || !this.#recordsConfiguration())
       return { status: 'completer-abort', event: undefined, record: 'none' };
-    const event = this.#p.eventOf({ streamId, substreamId, address, rw: 'read' }, name);
-    const record = this.#write(event) ? 'written' : 'dropped';
+    const event = faultEvent(
+      this.#p.translator,
+      { streamId, substreamId, address, rw: 'read' },
+      name,
+    );
+    const record = this.#write(event);
     return { status: 'completer-abort', event, record };
   }
 
@@ -370,7 +301,7 @@ export class AtsPort {
       address,
       rw: rw === 'read' ? 'read' : 'write',
     };
-    const record = this.#write(event) ? 'written' : 'dropped';
+    const record = this.#write(event);
     return { outcome: 'fault', event, response: 'abort', record, streamId };
   }
 
@@ -391,7 +322,7 @@ export class AtsPort {
     const { streamId } = transaction;
     const { fault } = this.#p.translator;
     if (!this.#recordsConfiguration()) return { outcome: 'abort', reason: 'unrecorded', streamId };
-    return this.#fault(transaction, fault.event ?? 'C_BAD_STREAMID', { record: true });
+    return this.#fault(transaction, fault.event ?? 'C_BAD_STREAMID');
   }
 
   /** Split-stage: the address is an IPA (13.6.3). */
@@ -399,54 +330,45 @@ export class AtsPort {
     const { translator, stage2, features } = this.#p;
     const { streamId, address, rw } = transaction;
     const page = pageOf(address);
-    const privileged = stream.privCfg === 3;
-    const instruction = rw === 'read' && stream.instCfg === 3;
-    translator.setAttributes(privileged, instruction);
+    // It comes without attributes of its own.
+    const attributes = effectiveAttributes(0, stream, ACCESS_KIND[rw]);
+    translator.attributes = attributes;
     if (page >= 2 ** inputSize(features)) {
       translator.fault.raise('F_ADDR_SIZE', 0);
-      return this.#fault(transaction, 'F_ADDR_SIZE', { record: true });
+      return this.#fault(transaction, 'F_ADDR_SIZE');
     }
-    const need = neededBits(rw === 'atomic' ? 2 : rw === 'write' ? 1 : 0, instruction, privileged);
+    const need = neededBits(ACCESS_KIND[rw], attributes);
     const entry = stage2.resolve(stream, page, need, 'IN');
     if (entry !== undefined) {
       const paddr = entry.output + (page - entry.key) + offsetOf(address);
       return { outcome: 'ok', paddr, streamId };
     }
     const { fault } = translator;
-    const record = fault.configuredBy !== 2 || stream.s2r;
-    return this.#fault(transaction, fault.event ?? 'F_TRANSLATION', { record });
+    const recording = fault.configuredBy === 2 && !stream.s2r ? 'suppressed' : 'recorded';
+    return this.#fault(transaction, fault.event ?? 'F_TRANSLATION', recording);
   }
 
   #fault(
     transaction: TranslatedTransaction,
     name: SmmuEventName,
-    how: { record: boolean },
+    recording: 'recorded' | 'suppressed' = 'recorded',
   ): TranslatedResult {
     const { streamId, address, rw } = transaction;
-    const event = this.#p.eventOf({ streamId, address, rw }, name);
-    const record = !how.record ? 'suppressed' : this.#write(event) ? 'written' : 'dropped';
+    const event = faultEvent(this.#p.translator, { streamId, address, rw }, name);
+    const record = recording === 'suppressed' ? recording : this.#write(event);
     return { outcome: 'fault', event, response: 'abort', record, streamId };
   }
 
-  #write(event: RecordedEvent): boolean {
-    const written = this.#p.events.write(event);
-    this.#p.counted(written);
-    return written;
+  #write(event: RecordedEvent): 'written' | 'dropped' {
+    const record = this.#p.events.write(event) ? 'written' : 'dropped';
+    this.#p.counted(record);
+    return record;
   }
 }
 
 /** A leaf refused, and not the way to it: the other permissions are still asked for. */
 function isLeafPermission(fault: Translator['fault']): boolean {
   return fault.event === 'F_PERMISSION' && fault.class === 'IN';
-}
-
-function pageOf({ lo, hi }: U64): number {
-  const low = fromLanes(lo, 0);
-  return fromLanes(low - (low % PAGE), hi);
-}
-
-function offsetOf({ lo }: U64): number {
-  return fromLanes(lo, 0) % PAGE;
 }
 
 /** The smallest granule that the SMMU implements: the smallest translation unit (3.9.1). */

@@ -1,3 +1,7 @@
+/*
+ * What an implementation may cache, and how late invalidations take effect (IHI 0070 3.21, 4.3, 5.2.1, 16.2).
+ * Not modelled: capacity, replacement and fetching ahead, which an implementation may choose too.
+ */
 import { DEFAULT_INTERFACE_POLICY, type InterfacePolicy } from './interface-policy.ts';
 
 /**

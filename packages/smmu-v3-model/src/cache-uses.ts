@@ -1,3 +1,7 @@
+/*
+ * The uses of cached entries that somebody may hear of (IHI 0070 16.2).
+ * Not modelled: nothing of section 16.2 is decided here; this is the contract of those who listen.
+ */
 import type { CachedContext, L1ContextEntry } from './context-descriptor.ts';
 import type { Regime } from './regime.ts';
 import type { CachedStream, L1StreamEntry } from './stream-entry.ts';

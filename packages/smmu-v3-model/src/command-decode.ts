@@ -1,6 +1,6 @@
 /*
  * What a command asks for, and whether it is one (IHI 0070 4.1-4.8, 7.1).
- * Does not model: Secure and impdef commands, DPTI, CFGI_VMS_PIDM (CERROR_ILL, as without MPAM); prefetch, which is a hint.
+ * Not modelled: Secure and impdef commands, DPTI, CFGI_VMS_PIDM (CERROR_ILL, as without MPAM); prefetch, which is a hint.
  */
 import {
   ATC_INV_SIZE_ALL,

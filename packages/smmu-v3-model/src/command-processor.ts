@@ -1,6 +1,6 @@
 /*
  * What commands do (IHI 0070 4): invalidation, barriers, endpoints and stalled transactions.
- * Does not model: prefetch; commands of one queue that complete out of order, beyond invalidation that is as late as CMD_SYNC allows.
+ * Not modelled: prefetch; commands of one queue that complete out of order, beyond invalidation that is as late as CMD_SYNC allows.
  */
 import { CERROR, CMD_SYNC } from '@iommukit/arm-arch';
 import { type CommandContext, type DecodedCommand, decodeCommand } from './command-decode.ts';

@@ -1,6 +1,6 @@
 /*
  * Consumption of the command queue and its errors (IHI 0070 3.5.1, 4, 6.3.26-6.3.28, 7.1).
- * Does not model: ECMDQ, commands prefetched before an error; each command is read when it is consumed.
+ * Not modelled: ECMDQ, commands prefetched before an error; each command is read when it is consumed.
  */
 import {
   CERROR,

@@ -1,6 +1,6 @@
 /*
  * Cached configuration: L1STD, STE, L1CD and CD, each with its own life (IHI 0070 5.2.1, 5.4.1, 16.2).
- * Does not model: capacity; structures cached in 8-byte parts read at different times; the CONT hint; VMS and PARTID_MAP.
+ * Not modelled: capacity; structures cached in 8-byte parts read at different times; the CONT hint; VMS and PARTID_MAP.
  */
 import type { CachedContext, L1ContextEntry } from './context-descriptor.ts';
 import type { MayBeStale } from './stale-use.ts';

@@ -1,6 +1,6 @@
 /*
  * Whether a CFGI command removes a cached structure (IHI 0070 4.3).
- * Does not model: removing more than that, which is always allowed.
+ * Not modelled: removing more than that, which is always allowed.
  */
 import type { ConfigInvalidation } from './config-cache.ts';
 

@@ -1,6 +1,6 @@
 /*
  * What a CD means and when it is ILLEGAL (IHI 0070 5.4, 5.4.1, 5.5).
- * Does not model: VMSAv8-32, big-endian tables, permission indirection, MPAM; ASET's effect on broadcast maintenance, as there is
+ * Not modelled: VMSAv8-32, big-endian tables, permission indirection, MPAM; ASET's effect on broadcast maintenance, as there is
  * none.
  */
 import { CD, GRANULE_4K, GRANULE_64K, type GranuleGeometry } from '@iommukit/arm-arch';
@@ -8,11 +8,13 @@ import { addressSize, type Features } from './features.ts';
 import type { ContextRule } from './legality-rule.ts';
 import {
   alignedRoot,
+  type DsMode,
   granuleOfTg0,
   granuleOfTg1,
   largestTxsz,
   lowestLeafLevel,
   outputBits,
+  type PermissionRule,
   type Regime,
   stage1StartLevel,
   tableAddress,
@@ -62,7 +64,8 @@ export function decodeContext(
 ): CachedContext {
   const { stream, features: f, tlb } = device;
   const { get } = CD;
-  const el2 = stream.world === 1;
+  const rule = ruleOf(stream);
+  const el2 = rule === 'el2';
   return {
     ssid: at.ssid,
     paddr: at.paddr,
@@ -77,13 +80,20 @@ export function decodeContext(
       asid: el2 ? -1 : get.ASID(words),
       aset: el2 ? 0 : get.ASET(words),
     }),
-    lower: makeHalf(words, 0, el2, f),
-    upper: makeHalf(words, 1, el2, f),
+    lower: makeHalf(words, 0, rule, f),
+    upper: makeHalf(words, 1, rule, f),
     a: get.A(words) === 1,
     r: get.R(words) === 1,
     s: get.S(words) === 1,
     stale: undefined,
   };
+}
+
+/** Translation regimes of stage 1 (5.4): NS-EL2 has one half and one privilege. */
+type Stage1Rule = Exclude<PermissionRule, 'stage2'>;
+
+function ruleOf(stream: CachedStream): Stage1Rule {
+  return stream.world === 1 ? 'el2' : 'el1';
 }
 
 /** The fields of one half. */
@@ -98,8 +108,9 @@ interface HalfFields {
   readonly sh: number;
 }
 
-function lowerFields(words: Uint32Array, el2: boolean, f: Features): HalfFields {
+function lowerFields(words: Uint32Array, rule: Stage1Rule, f: Features): HalfFields {
   const { get } = CD;
+  const el2 = rule === 'el2';
   return {
     txsz: get.T0SZ(words),
     granule: granuleOfTg0(get.TG0(words), f),
@@ -113,8 +124,9 @@ function lowerFields(words: Uint32Array, el2: boolean, f: Features): HalfFields 
   };
 }
 
-function upperFields(words: Uint32Array, el2: boolean, f: Features): HalfFields {
+function upperFields(words: Uint32Array, rule: Stage1Rule, f: Features): HalfFields {
   const { get } = CD;
+  const el2 = rule === 'el2';
   return {
     txsz: get.T1SZ(words),
     granule: granuleOfTg1(get.TG1(words), f),
@@ -127,12 +139,12 @@ function upperFields(words: Uint32Array, el2: boolean, f: Features): HalfFields 
   };
 }
 
-function makeHalf(words: Uint32Array, index: 0 | 1, el2: boolean, f: Features): Regime {
+function makeHalf(words: Uint32Array, index: 0 | 1, rule: Stage1Rule, f: Features): Regime {
   const { get } = CD;
-  const fields = index === 0 ? lowerFields(words, el2, f) : upperFields(words, el2, f);
+  const fields = index === 0 ? lowerFields(words, rule, f) : upperFields(words, rule, f);
   // An ILLEGAL CD is cached too, and never walked: its half may be anything.
   const granule = fields.granule ?? GRANULE_4K;
-  const ds = usesDs(words, f);
+  const ds = dsMode(words, f);
   const bytes = 2 ** (64 - fields.txsz);
   const startLevel = stage1StartLevel(granule, fields.txsz);
   const ips = effectiveIps(words, f);
@@ -158,16 +170,16 @@ function makeHalf(words: Uint32Array, index: 0 | 1, el2: boolean, f: Features): 
     ha,
     hd: ha && get.HD(words) === 1,
     haft: f.httu === 3 && get.HAFT(words) === 1,
-    rule: el2 ? 'el2' : 'el1',
+    rule,
     wxn: get.WXN(words) === 1,
-    pan: !el2 && get.PAN(words) === 1,
+    pan: rule === 'el1' && get.PAN(words) === 1,
     epan: f.epan && get.EPAN(words) === 1,
     xnx: false,
   };
 }
 
-function usesDs(words: Uint32Array, f: Features): boolean {
-  return f.ds && CD.get.DS(words) === 1;
+function dsMode(words: Uint32Array, f: Features): DsMode {
+  return f.ds && CD.get.DS(words) === 1 ? 'ds' : 'no-ds';
 }
 
 function effectiveIps(words: Uint32Array, f: Features): number {
@@ -182,7 +194,7 @@ export function brokenContextRule(
 ): ContextRule | undefined {
   const { get } = CD;
   if (get.V(words) === 0) return 'V';
-  const el2 = stream.world === 1;
+  const rule = ruleOf(stream);
   const stall = get.S(words) === 1;
   if (stall && stream.stallDisabled) return 'S_STALLD';
   if (stall && f.stallModel === 1) return 'S_UNSUPPORTED';
@@ -193,24 +205,24 @@ export function brokenContextRule(
   if (get.HA(words) === 1 && f.httu === 0) return 'HA';
   if (get.HD(words) === 1 && f.httu < 2) return 'HD';
   if (f.httu === 3 && get.HAFT(words) === 1 && get.HA(words) === 0) return 'HAFT';
-  if (!el2 && !f.asid16 && get.ASID(words) > 0xff) return 'ASID';
-  const lower = lowerFields(words, el2, f);
-  const upper = upperFields(words, el2, f);
+  if (rule === 'el1' && !f.asid16 && get.ASID(words) > 0xff) return 'ASID';
+  const lower = lowerFields(words, rule, f);
+  const upper = upperFields(words, rule, f);
   if (!(lower.disabled && upper.disabled) && get.ENDI(words) === 1) return 'ENDI';
-  const limits = { ips: effectiveIps(words, f), ds: usesDs(words, f), f };
+  const limits = { ips: effectiveIps(words, f), ds: dsMode(words, f), f };
   return brokenHalfRule(lower, 0, limits) ?? brokenHalfRule(upper, 1, limits);
 }
 
 function brokenHalfRule(
   half: HalfFields,
   index: 0 | 1,
-  limits: { ips: number; ds: boolean; f: Features },
+  limits: { ips: number; ds: DsMode; f: Features },
 ): ContextRule | undefined {
   const { granule, txsz, ttb } = half;
   const { ips, ds, f } = limits;
   if (half.disabled) return undefined;
   if (granule === undefined) return `TG${index}`;
-  const wide = granule === GRANULE_64K ? f.vax >= 52 : ds;
+  const wide = granule === GRANULE_64K ? f.vax >= 52 : ds === 'ds';
   if (txsz < (wide ? 12 : 16) || txsz > largestTxsz(granule, f)) return `T${index}SZ`;
   return ttb < 2 ** outputBits(granule, ds, ips) ? undefined : `TTB${index}`;
 }

@@ -1,6 +1,6 @@
 /*
  * From a SubstreamID to a CD (IHI 0070 5.3, 5.4; 3.4.3).
- * Does not model: CDs in Non-cacheable memory told apart; MPAM.
+ * Not modelled: CDs in Non-cacheable memory told apart; MPAM.
  */
 import { CD_BYTES, L1CD, L1CD_BYTES } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';
@@ -16,7 +16,7 @@ import type { Tlb } from './tlb.ts';
 import type { TlbEntry } from './tlb-entry.ts';
 import type { StructureAccess } from './walk.lanes.ts';
 
-const CD_LANES = 16;
+const CD_LANES = CD_BYTES / 4;
 const PAGE = 4096;
 
 /** Looks CDs up in memory and keeps them with their stream. */

@@ -1,3 +1,7 @@
+/*
+ * An untranslated transaction, and what became of it (IHI 0070 3.4, 3.12, 13.1).
+ * Not modelled: data and length of a transaction, and what crosses a 4 KiB page: each is for one address.
+ */
 import type { U64 } from '@iommukit/bits';
 import type { SmmuEvent, TranslationEvent } from './event.ts';
 import type { MemoryAttributes } from './memory-attribute.lanes.ts';

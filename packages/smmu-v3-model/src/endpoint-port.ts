@@ -1,6 +1,7 @@
 /*
  * What the SMMU says to an endpoint: invalidations of its translation cache, answers to its page requests, ends of its stalled
- * transactions (IHI 0070 3.9, 4.5). The bus in between has no latency here.
+ * transactions (IHI 0070 3.9, 4.5).
+ * Not modelled: latency of the bus in between, messages that it reorders.
  */
 import type { PageResponse } from './pri-queue.ts';
 import type { StallEnd, StalledTransaction } from './stall-table.ts';

@@ -1,18 +1,17 @@
 /*
  * A programmable DMA master behind the SMMU, with a translation cache and page requests where it is given them (IHI 0070 3.9).
- * Does not model: a bus with latency or reordering, several transactions in flight, credits of the PRI queue.
+ * Not modelled: a bus with latency or reordering, several transactions in flight, credits of the PRI queue.
  */
-import { fromLanes, type U64 } from '@iommukit/bits';
-import type { TranslatedResult, TranslationCompletion } from './ats.ts';
-import type { DmaResult } from './dma-access.ts';
+import type { TranslatedResult, TranslationCompletion } from './ats-message.ts';
+import type { DmaAccess, DmaResult } from './dma-access.ts';
 import type { AtcInvalidation, EndpointPort } from './endpoint-port.ts';
 import { ModelUseError } from './model-error.ts';
+import { offsetOf, pageOf } from './page-address.ts';
 import type { PageRequestResult, PageResponse } from './pri-queue.ts';
 import type { SmmuV3Model } from './smmu-model.ts';
 import type { StallEnd, StalledTransaction } from './stall-table.ts';
 import { type AtcEntry, TranslationCache } from './translation-cache.ts';
 
-const PAGE = 4096;
 /** PRG indices are 9 bits. */
 const GROUPS = 512;
 
@@ -31,13 +30,7 @@ export interface EndpointOptions {
  * One access of an endpoint. Without `substreamId` it is unprivileged data, as PCIe has it (13.7), unless the endpoint has no ATS.
  * @example const access: EndpointAccess = { address: { lo: 0x1000, hi: 0 }, rw: 'write' };
  */
-export interface EndpointAccess {
-  readonly address: U64;
-  readonly rw: 'read' | 'write' | 'atomic';
-  readonly substreamId?: number | undefined;
-  readonly privileged?: boolean | undefined;
-  readonly instruction?: boolean | undefined;
-}
+export type EndpointAccess = Omit<DmaAccess, 'streamId' | 'attributes'>;
 
 /**
  * How an access went. `untranslated`: through the SMMU. `translated`: by a translation that was cached (`hit`) or just asked for.
@@ -113,13 +106,16 @@ export class Endpoint implements EndpointPort {
     const { streamId } = this;
     if (!this.#ats)
       return { via: 'untranslated', result: this.#smmu.translate({ streamId, ...access }) };
-    const { privileged } = pcieAttributes(access);
-    const { page } = split(access.address);
-    const held = this.#cache.lookup(access.substreamId, privileged, page);
+    const at = {
+      substreamId: access.substreamId,
+      privileged: pcieAttributes(access).privileged,
+      page: pageOf(access.address),
+    };
+    const held = this.#cache.lookup(at);
     if (held !== undefined && grants(held, access)) return this.#translated(held, access, 'hit');
     const completion = this.translate(access);
     if (completion.status !== 'success') return { via: 'refused', completion };
-    const entry = this.#cache.lookup(access.substreamId, privileged, page);
+    const entry = this.#cache.lookup(at);
     if (entry !== undefined && grants(entry, access))
       return this.#translated(entry, access, 'miss');
     if (!this.#pri) return { via: 'denied', completion };
@@ -167,7 +163,7 @@ export class Endpoint implements EndpointPort {
     return this.#send({
       streamId: this.streamId,
       substreamId,
-      page: split(access.address).page,
+      page: pageOf(access.address),
       read: rw !== 'write',
       write: rw !== 'read',
       execute: instruction,
@@ -204,9 +200,8 @@ export class Endpoint implements EndpointPort {
   }
 
   #translated(entry: AtcEntry, access: EndpointAccess, cache: 'hit' | 'miss'): EndpointResult {
-    const { page, offset } = split(access.address);
-    const target = entry.output + (page - entry.start);
-    const lo = (target % 2 ** 32) + offset;
+    const target = entry.output + (pageOf(access.address) - entry.start);
+    const lo = (target % 2 ** 32) + offsetOf(access.address);
     const result = this.#smmu.translatedTransaction({
       streamId: this.streamId,
       address: { lo, hi: Math.floor(target / 2 ** 32) },
@@ -242,10 +237,4 @@ function grants(entry: AtcEntry, access: EndpointAccess): boolean {
   if (pcieAttributes(access).instruction) return entry.execute;
   if (access.rw === 'atomic') return entry.read && entry.write;
   return access.rw === 'read' ? entry.read : entry.write;
-}
-
-function split({ lo, hi }: U64): { page: number; offset: number } {
-  const low = fromLanes(lo, 0);
-  const offset = low % PAGE;
-  return { page: fromLanes(low - offset, hi), offset };
 }

@@ -1,6 +1,6 @@
 /*
  * Writing of event records (IHI 0070 3.5.1, 7.2, 7.3.1, 7.4).
- * Does not model: delayed visibility, asynchronous write aborts; merging with any record but the newest.
+ * Not modelled: delayed visibility, asynchronous write aborts; merging with any record but the newest.
  */
 import { CR0, EVENT_BYTES, EVENTQ_BASE, REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';
@@ -9,9 +9,8 @@ import type { InterfacePolicy } from './interface-policy.ts';
 import type { Interrupts } from './interrupts.ts';
 import { OutputQueue } from './output-queue.ts';
 import { encodeRecord, type RecordedEvent } from './port-event.ts';
+import { EVENTQ_CONS, EVENTQ_PROD } from './queue-index.ts';
 
-const PROD = (R.EVENTQ_PROD - 0x10000) / 4;
-const CONS = (R.EVENTQ_CONS - 0x10000) / 4;
 const LANES = EVENT_BYTES / 4;
 
 /** Events that may be merged whatever STE.MEV says: there is no STE to say it (7.3.1). */
@@ -55,8 +54,8 @@ export class EventQueue {
     this.#interrupts = parts.interrupts;
     this.#merges = parts.policy.mergeEvents === 'newest';
     this.#queue = new OutputQueue(words, memory, {
-      prod: PROD,
-      cons: CONS,
+      prod: EVENTQ_PROD / 4,
+      cons: EVENTQ_CONS / 4,
       recordBytes: EVENT_BYTES,
       lg2: () =>
         Math.min(EVENTQ_BASE.get.LOG2SIZE(words, R.EVENTQ_BASE / 4), features.eventqMaxLg2),

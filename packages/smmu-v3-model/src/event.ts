@@ -1,6 +1,6 @@
 /*
  * Event records as data, and their encoding (IHI 0070 7.3).
- * Does not model: F_UUT, F_TLB_CONFLICT, F_CFG_CONFLICT, F_VMS_FETCH, E_PAGE_REQUEST, the ATS events.
+ * Not modelled: F_TLB_CONFLICT, F_CFG_CONFLICT and F_VMS_FETCH, which this SMMU never meets; those of the ports are in `port-event.ts`.
  * Always 0, because the architecture leaves them to the implementation or their place is not certain: Reason of every fetch and walk
  * event, GPCF (no RME), NSIPA (one IPA space), IPA of a stage-1 fault.
  */

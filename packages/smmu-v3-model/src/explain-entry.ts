@@ -1,5 +1,6 @@
 /*
  * Entries in memory for people: which layout a descriptor has, what it says, its fields by name (DDI 0487 D8.3; IHI 0070 5).
+ * Not modelled: structures that only an unmodelled feature has (VMS, VMSAv8-32 and VMSAv9-128 descriptors).
  */
 import {
   CD,

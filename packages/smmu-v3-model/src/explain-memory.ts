@@ -1,3 +1,7 @@
+/*
+ * A view of memory for `explain`, which keeps what hardware would store (IHI 0070 3.13) and tells of each access.
+ * Not modelled: stores of anybody else while an explanation runs.
+ */
 import type { MemoryView } from '@iommukit/platform';
 
 /** Hears what a translation does to memory. */

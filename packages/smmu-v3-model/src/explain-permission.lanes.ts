@@ -1,6 +1,6 @@
 /*
  * Which bit refused an access (DDI 0487 D8.4; IHI 0070 5.2, 5.4, 13.4): the reasons behind `permission.lanes.ts`, for people.
- * Does not model: what that file does not.
+ * Not modelled: what that file does not.
  */
 import {
   PTE_HI_APTABLE_NO_UNPRIV,

@@ -1,8 +1,10 @@
 /*
  * The rule that refused an access, from what the translation left behind (IHI 0070 3.4, 5.2, 5.4, 7.3; DDI 0487 D8).
+ * Not modelled: refusals of ATS requests and translated transactions, which `explain` is not asked about.
  */
 import { L1CD, L1STD, REGISTER_OFFSET as R, S1DSS, STE, STRTAB_BASE_CFG } from '@iommukit/arm-arch';
 import { hex } from '@iommukit/bits';
+import { isPrivileged } from './access-mode.lanes.ts';
 import type { AbortReason } from './dma-access.ts';
 import { needText, refusingBits } from './explain-permission.lanes.ts';
 import type { CheckStep, ExplanationStep, FetchStep, HitStep } from './explanation.ts';
@@ -167,12 +169,12 @@ function usesStage1({ kind }: CachedStream): boolean {
 
 function noTranslation1(facts: RefusalFacts): CheckStep {
   const { translator, page } = facts;
-  const { half, privileged } = translator;
+  const { half } = translator;
   if (half === undefined || facts.insideStage1) return noDescriptor(facts);
   const x = half.upper ? 1 : 0;
   if (!inHalf(page, half))
     return no('input range', 'IHI 0070 3.4.1', rangeText(half, 'is outside'));
-  if (half.e0pd && !privileged)
+  if (half.e0pd && !isPrivileged(translator.attributes))
     return no('E0PD', 'IHI 0070 5.4', `CD.E0PD${x}=1 refuses unprivileged accesses to this half`);
   return no('EPD', 'IHI 0070 5.4', disabledText(half, translator.stream));
 }

@@ -1,8 +1,10 @@
 /*
  * The end of an explanation: what became of the access, and its event record field by field (IHI 0070 7.3).
+ * Not modelled: records of ATS, PRI and unsupported transactions (7.3.2, 7.3.6, 7.3.8, 7.3.19), which no explanation ends with.
  */
-import { CR0, EVENT_CODE, EVENTS, REGISTER_OFFSET as R } from '@iommukit/arm-arch';
+import { EVENT_CODE, EVENTS } from '@iommukit/arm-arch';
 import { hex } from '@iommukit/bits';
+import { isEnabled } from './control-register.ts';
 import type { DmaResult } from './dma-access.ts';
 import { encodeEvent, type SmmuEvent } from './event.ts';
 import { doublewords, fieldsOf } from './explain-entry.ts';
@@ -42,7 +44,7 @@ export function resultStep(result: DmaResult, words: Uint32Array): ResultStep {
       return { ...base, section: 'DDI 0487 D8.3', says };
     }
     case 'bypass': {
-      const on = CR0.get.SMMUEN(words, R.CR0ACK / 4) === 1;
+      const on = isEnabled(words);
       const says = `bypass, physical address ${hex(result.paddr)}`;
       return { ...base, section: on ? 'IHI 0070 5.2' : 'IHI 0070 6.3.14', says };
     }

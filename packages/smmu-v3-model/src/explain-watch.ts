@@ -1,9 +1,8 @@
 /*
  * Writes down what a translation does while it does it, for `explain`: reads of memory, uses of cached entries, and rules.
- * Nothing is walked here: each step is something that the translation did, named by who was at work.
+ * Not modelled: nothing is walked here: each step is something that the translation did (IHI 0070 3.4), named by who was at work.
  */
 import {
-  CR0,
   REGISTER_OFFSET as R,
   S1_BLOCK,
   S1_LEAF,
@@ -13,8 +12,9 @@ import {
   STRTAB_BASE_CFG,
   VMSAV8_64_TABLE,
 } from '@iommukit/arm-arch';
-import { fromLanes, hex } from '@iommukit/bits';
+import { hex } from '@iommukit/bits';
 import type { MemoryView } from '@iommukit/platform';
+import { ACCESS_KIND } from './access-mode.lanes.ts';
 import type { CacheUses } from './cache-uses.ts';
 import {
   brokenContextRule,
@@ -22,6 +22,7 @@ import {
   type L1ContextEntry,
 } from './context-descriptor.ts';
 import type { ContextTable } from './context-table.ts';
+import { isEnabled } from './control-register.ts';
 import type { DmaAccess, DmaResult } from './dma-access.ts';
 import {
   type AnyLayout,
@@ -31,6 +32,7 @@ import {
   lanesOf,
   STRUCTURES,
 } from './explain-entry.ts';
+import { type Frame, FrameStack, nextOf } from './explain-frame.ts';
 import { ExplainMemory, type MemoryEvents } from './explain-memory.ts';
 import { needText } from './explain-permission.lanes.ts';
 import {
@@ -44,30 +46,16 @@ import { resultStep } from './explain-result.ts';
 import type { Explanation, ExplanationStep, FetchStep, HitStep } from './explanation.ts';
 import type { Features } from './features.ts';
 import { CONTEXT_RULES, STREAM_RULES } from './legality-rule.ts';
-import { neededBits, permits, STRUCTURE_WRITE } from './permission.lanes.ts';
+import { pageOf } from './page-address.ts';
+import { neededBits, permits } from './permission.lanes.ts';
 import type { Regime } from './regime.ts';
 import type { Stage2 } from './stage2.ts';
 import { brokenStreamRule, type CachedStream, type L1StreamEntry } from './stream-entry.ts';
 import type { StreamTable } from './stream-table.ts';
 import type { TlbEntry, WalkEntry } from './tlb-entry.ts';
 import type { Translator } from './translator.ts';
-import type { WalkJob } from './walk.lanes.ts';
 
-type Structure = 'L1STD' | 'STE' | 'L1CD' | 'CD';
-
-/** Who is at work; the innermost one reads. */
-type Frame =
-  | { readonly kind: 'stream'; readonly lanes: number[]; readonly at: number[]; l1: boolean }
-  | {
-      readonly kind: 'context';
-      readonly stream: CachedStream;
-      lanes: number[];
-      start: number;
-      /** The L1CD is behind it. */
-      l1: boolean;
-    }
-  | { readonly kind: 'structure'; readonly purpose: string; readonly need: number }
-  | { readonly kind: 'walk'; readonly job: WalkJob; level: number };
+type Structure = keyof typeof STRUCTURES;
 
 /** The parts of an SMMU that are watched. */
 export interface WatchedParts {
@@ -78,7 +66,6 @@ export interface WatchedParts {
   readonly words: Uint32Array;
 }
 
-const RW = { read: 0, write: 1, atomic: 2 } as const;
 const STE_DWORDS = 8;
 
 /** The watch over one access; its SMMU has to be one that nobody else uses. */
@@ -87,7 +74,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
   readonly #features: Features;
   readonly #access: DmaAccess;
   readonly #steps: ExplanationStep[] = [];
-  readonly #frames: Frame[] = [];
+  readonly #frames: FrameStack = new FrameStack();
   #parts: WatchedParts | undefined = undefined;
   #inner: TlbEntry | undefined = undefined;
   #outer: TlbEntry | undefined = undefined;
@@ -111,7 +98,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
     const fetchSte = streams.fetch.bind(streams);
     streams.fetch = (streamId, fault) => {
       const frame: Frame = { kind: 'stream', lanes: [], at: [], l1: false };
-      const stream = this.#within(frame, () => fetchSte(streamId, fault));
+      const stream = this.#frames.within(frame, () => fetchSte(streamId, fault));
       this.#fetchedStream(frame);
       if (stream !== undefined) this.#sawStream(stream);
       return stream;
@@ -120,27 +107,27 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
     contexts.fetch = (stream, ssid, fault) => {
       this.#seeksContext(ssid);
       const frame: Frame = { kind: 'context', stream, lanes: [], start: 0, l1: false };
-      const cd = this.#within(frame, () => fetchCd(stream, ssid, fault));
+      const cd = this.#frames.within(frame, () => fetchCd(stream, ssid, fault));
       if (cd !== undefined) this.#sawContext(cd, stream);
       return cd;
     };
     const structure = stage2.structure.bind(stage2);
     stage2.structure = (stream, page, need, cls) => {
-      const frame: Frame = { kind: 'structure', purpose: this.#purposeOf(need), need };
-      return this.#within(frame, () => structure(stream, page, need, cls));
+      const frame: Frame = { kind: 'structure', purpose: this.#frames.purposeOf(need), need };
+      return this.#frames.within(frame, () => structure(stream, page, need, cls));
     };
     const walk = walker.walk.bind(walker);
     walker.walk = (job) => {
       if (job.regime.stage === 1) this.#entersStage1(job.regime);
       const level = job.above === undefined ? job.regime.startLevel : job.above.level + 1;
-      const entry = this.#within({ kind: 'walk', job, level }, () => walk(job));
+      const entry = this.#frames.within({ kind: 'walk', job, level }, () => walk(job));
       if (entry !== undefined) this.#foundLeaf(entry, job.regime.stage, job.need);
       return entry;
     };
   }
 
   loaded(pa: number, lo: number, hi: number): void {
-    const frame = this.#frames.at(-1);
+    const frame = this.#frames.innermost;
     if (frame?.kind === 'stream') {
       frame.lanes.push(lo, hi);
       frame.at.push(pa);
@@ -148,20 +135,25 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
     else if (frame?.kind === 'walk') {
       const { regime } = frame.job;
       const { layout, says } = describeDescriptor(regime, frame.level, [lo, hi]);
-      this.#fetched({ what: 'descriptor', says, ...this.#place(frame) }, layout, [lo, hi], pa);
+      this.#fetched(
+        { what: 'descriptor', says, ...this.#frames.placeOf(frame) },
+        layout,
+        [lo, hi],
+        pa,
+      );
       frame.level++;
     }
   }
 
   absent(pa: number): void {
-    const frame = this.#frames.at(-1);
+    const frame = this.#frames.innermost;
     if (frame === undefined || frame.kind === 'structure') return;
     const address = lanesOf(pa);
     const says = 'nothing answers';
     if (frame.kind === 'walk') {
       const { layout } = describeDescriptor(frame.job.regime, 3, [0, 0]);
       const section = layout.info.spec;
-      const place = this.#place(frame);
+      const place = this.#frames.placeOf(frame);
       this.#steps.push({ kind: 'fetch', what: 'descriptor', section, says, address, ...place });
       return;
     }
@@ -172,7 +164,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
   }
 
   updated(pa: number, before: [number, number], after: [number, number]): void {
-    const frame = this.#frames.at(-1);
+    const frame = this.#frames.innermost;
     if (frame?.kind !== 'walk') return;
     const [wasLo, wasHi] = before;
     const [lo, hi] = after;
@@ -193,12 +185,12 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
   }
 
   raced(): void {
-    const frame = this.#frames.at(-1);
+    const frame = this.#frames.innermost;
     if (frame?.kind === 'walk') frame.level--;
   }
 
   checkL1Stream(l1std: L1StreamEntry): void {
-    const frame = this.#frames.at(-1);
+    const frame = this.#frames.innermost;
     if (frame?.kind === 'stream') frame.l1 = true;
     this.#hitStructure('L1STD', [l1std.lo, l1std.hi], l1std.paddr);
   }
@@ -209,7 +201,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
   }
 
   checkL1Context(l1cd: L1ContextEntry): void {
-    const frame = this.#frames.at(-1);
+    const frame = this.#frames.innermost;
     if (frame?.kind === 'context') frame.l1 = true;
     this.#hitStructure('L1CD', [l1cd.lo, l1cd.hi], l1cd.paddr);
   }
@@ -240,7 +232,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
   }
 
   checkIpa(entry: TlbEntry): void {
-    const structure = this.#structure();
+    const structure = this.#frames.structure;
     const need = structure?.need ?? this.#need();
     this.#hitLeaf(entry, 2, '', structure?.purpose ?? 'the access');
     this.#outer = entry;
@@ -272,7 +264,6 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
 
   #facts({ translator, words }: WatchedParts): RefusalFacts {
     const { streamId, substreamId, address } = this.#access;
-    const lo = fromLanes(address.lo, 0);
     return {
       translator,
       features: this.#features,
@@ -280,7 +271,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
       steps: this.#steps,
       streamId,
       ssid: substreamId ?? -1,
-      page: fromLanes(lo - (lo % 4096), address.hi),
+      page: pageOf(address),
       insideStage1: this.#insideStage1,
       inner: this.#inner,
       outer: this.#outer,
@@ -289,46 +280,9 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
     };
   }
 
-  #within<T>(frame: Frame, work: () => T): T {
-    this.#frames.push(frame);
-    try {
-      return work();
-    } finally {
-      this.#frames.pop();
-    }
-  }
-
-  /** The structure whose address is being taken through stage 2. */
-  #structure(): Extract<Frame, { kind: 'structure' }> | undefined {
-    const found = this.#frames.findLast((frame) => frame.kind === 'structure');
-    return found?.kind === 'structure' ? found : undefined;
-  }
-
-  #purposeOf(need: number): string {
-    const frame = this.#frames.at(-1);
-    if (frame?.kind === 'context')
-      return nextOf(frame) === 'L1CD' ? 'the level 1 context descriptor' : 'the CD';
-    if (frame?.kind !== 'walk') return 'the access';
-    if (need === STRUCTURE_WRITE)
-      return `the update of the stage 1 level ${frame.level - 1} descriptor`;
-    return `the stage 1 level ${frame.level} descriptor`;
-  }
-
-  #place({
-    job,
-    level,
-  }: {
-    job: WalkJob;
-    level: number;
-  }): Pick<FetchStep, 'stage' | 'level' | 'for'> {
-    const { stage } = job.regime;
-    if (stage === 1) return { stage, level };
-    return { stage, level, for: this.#structure()?.purpose ?? 'the access' };
-  }
-
   #need(): number {
     const { translator } = this.#parts as WatchedParts;
-    return neededBits(RW[this.#access.rw], translator.instruction, translator.privileged);
+    return neededBits(ACCESS_KIND[this.#access.rw], translator.attributes);
   }
 
   /** Names what was read for an STE: a doubleword before eight others is the L1STD. */
@@ -394,7 +348,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
 
   #hitTable({ level, lo, hi, paddr, next }: WalkEntry, stage: 1 | 2): void {
     const layout = stage === 1 ? VMSAV8_64_TABLE : S2_TABLE;
-    const purpose = stage === 1 ? {} : { for: this.#structure()?.purpose ?? 'the access' };
+    const purpose = stage === 1 ? {} : { for: this.#frames.structure?.purpose ?? 'the access' };
     const says = `table at ${hex(next)}`;
     const step = { what: 'descriptor', cache: 'walk', says, stage, level, ...purpose } as const;
     this.#hit(step, layout, [lo, hi], paddr);
@@ -415,14 +369,18 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
     });
   }
 
-  #check(what: string, section: string, says: string, ok = true): void {
-    this.#steps.push({ kind: 'check', ok, what, section, says });
+  #check(what: string, section: string, says: string): void {
+    this.#steps.push({ kind: 'check', ok: true, what, section, says });
+  }
+
+  #broken(what: string, rule: { readonly section: string; readonly says: string }): void {
+    this.#steps.push({ kind: 'check', ok: false, what, section: rule.section, says: rule.says });
   }
 
   #sawStream(stream: CachedStream): void {
     const rule = brokenStreamRule(stream.words, this.#features);
     if (rule === undefined) this.#check('STE', 'IHI 0070 5.2', 'valid and legal');
-    else this.#check('STE', STREAM_RULES[rule].section, STREAM_RULES[rule].says, false);
+    else this.#broken('STE', STREAM_RULES[rule]);
     this.#streamSteps = this.#steps.length;
   }
 
@@ -436,7 +394,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
   #sawContext(cd: CachedContext, stream: CachedStream): void {
     const rule = brokenContextRule(cd.words, stream, this.#features);
     if (rule === undefined) this.#check('CD', 'IHI 0070 5.4', 'valid and legal');
-    else this.#check('CD', CONTEXT_RULES[rule].section, CONTEXT_RULES[rule].says, false);
+    else this.#broken('CD', CONTEXT_RULES[rule]);
   }
 
   #entersStage1(half: Regime): void {
@@ -450,7 +408,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
       this.#outer = entry;
       this.#outerNeed = need;
     }
-    if (this.#structure() === undefined && permits(entry.permissions, need))
+    if (this.#frames.structure === undefined && permits(entry.permissions, need))
       this.#permitted(`stage ${stage} permits`, need);
   }
 
@@ -476,7 +434,7 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
   }
 
   #enabled(words: Uint32Array): void {
-    const on = CR0.get.SMMUEN(words, R.CR0ACK / 4) === 1;
+    const on = isEnabled(words);
     this.#steps.unshift({
       kind: 'check',
       ok: true,
@@ -485,9 +443,4 @@ export class TranslationWatch implements CacheUses, MemoryEvents {
       says: on ? 'CR0.SMMUEN=1: the stream table decides' : 'CR0.SMMUEN=0: GBPA decides',
     });
   }
-}
-
-/** The structure that a lookup of a CD reads next. */
-function nextOf({ stream, l1 }: { stream: CachedStream; l1: boolean }): 'L1CD' | 'CD' {
-  return stream.cdSplit > 0 && !l1 ? 'L1CD' : 'CD';
 }

@@ -1,5 +1,6 @@
 /*
- * What `explain` says of an access, as data and as text.
+ * What `explain` says of an access, as data and as text; each step names its section.
+ * Not modelled: nothing of IHI 0070 3.4 is decided here; the steps are those of the translation itself.
  */
 import { hex, hex64, type StrayBits, type U64 } from '@iommukit/bits';
 import type { DmaAccess, DmaResult } from './dma-access.ts';

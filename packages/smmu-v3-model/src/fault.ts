@@ -1,18 +1,12 @@
 /*
  * The state of the one fault that a transaction may meet on its way (IHI 0070 7.2: at most one event for each transaction).
- * Does not model: F_UUT, F_TLB_CONFLICT, F_CFG_CONFLICT, F_VMS_FETCH, which this SMMU never produces.
+ * Not modelled: F_TLB_CONFLICT, F_CFG_CONFLICT and F_VMS_FETCH, which this SMMU never meets; F_UUT is a port's, see `ats.ts`.
  */
-import type { AbortReason, DmaAccess, DmaResult } from './dma-access.ts';
-import type { SmmuEventName, TranslationEvent } from './event.ts';
+import type { AbortReason } from './dma-access.ts';
+import type { SmmuEventName } from './event.ts';
 
 /** What was being accessed when a fault was met (7.3): a CD, a stage-1 table, or the transaction's own address. */
 export type FaultClass = 'CD' | 'TT' | 'IN';
-
-/** Takes transactions that a fault stalls (3.12.2). */
-export interface FaultSink {
-  /** The fault of a transaction under CD.S=1 or STE.S2S=1: holds the transaction, records the event, and says so. */
-  stall(access: DmaAccess, event: TranslationEvent): DmaResult;
-}
 
 /** Filled by the stage that refuses a transaction; reused for every transaction so that the hot path allocates nothing. */
 export class FaultState {

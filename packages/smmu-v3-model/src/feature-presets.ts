@@ -1,6 +1,6 @@
 /*
- * Sets of features by name.
- * Does not model: what these devices choose beyond their ID registers; that is `CachePolicy`.
+ * Sets of features by name, as ID registers announce them (IHI 0070 6.3.1-6.3.8).
+ * Not modelled: what these devices choose beyond their ID registers; that is `CachePolicy`.
  */
 import { decodeFeatures, type Features } from './features.ts';
 

@@ -1,6 +1,6 @@
 /*
  * Which reset values make an SMMU (IHI 0070 6.3.1-6.3.8), and which of those this model has.
- * Does not model: the rules between features that it refuses anyway.
+ * Not modelled: the rules between features that it refuses anyway.
  */
 import { AIDR, IDR0, IDR1, IDR2, IDR3, IDR5 } from '@iommukit/arm-arch';
 import { IommuError } from '@iommukit/bits';

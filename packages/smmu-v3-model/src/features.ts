@@ -1,6 +1,6 @@
 /*
  * The ID registers (IHI 0070 6.3.1-6.3.8) as the model uses them, in both directions.
- * Does not model: what `feature-rules.ts` refuses; it has no field here, as it can only read as not implemented.
+ * Not modelled: what `feature-rules.ts` refuses; it has no field here, as it can only read as not implemented.
  */
 import { AIDR, IDR0, IDR1, IDR3, IDR5, OAS_BITS, oasCode } from '@iommukit/arm-arch';
 
@@ -177,79 +177,87 @@ export function decodeFeatures(idr: IdrWords): Features {
   };
 }
 
-function flag(value: boolean): 0 | 1 {
-  return value ? 1 : 0;
-}
-
 /**
  * The reset values of an SMMU with these features. A field that does not fit its register throws `LayoutError`.
  * @example encodeFeatures(FEATURE_PRESETS['qemu-11-s1']).IDR0 // 0x0d44101a
  */
 export function encodeFeatures(f: Features): Required<IdrWords> {
-  const id0 = IDR0.encode({
-    S2P: flag(f.s2p),
-    S1P: flag(f.s1p),
+  return {
+    IDR0: encodeIdr0(f),
+    IDR1: encodeIdr1(f),
+    IDR2: 0,
+    IDR3: encodeIdr3(f),
+    IDR4: f.idr4,
+    IDR5: encodeIdr5(f),
+    IIDR: f.iidr,
+    AIDR: f.minor,
+    GBPA: f.gbpa,
+  };
+}
+
+function encodeIdr0(f: Features): number {
+  return IDR0.encode({
+    S2P: Number(f.s2p),
+    S1P: Number(f.s1p),
     TTF: f.aarch64 ? 2 : 0,
-    COHACC: flag(f.cohacc),
+    COHACC: Number(f.cohacc),
     HTTU: f.httu,
-    Hyp: flag(f.hyp),
-    ATS: flag(f.ats),
-    NS1ATS: flag(f.ns1ats),
-    ASID16: flag(f.asid16),
-    MSI: flag(f.msi),
-    SEV: flag(f.sev),
-    PRI: flag(f.pri),
-    VMW: flag(f.vmw),
-    VMID16: flag(f.vmid16),
-    CD2L: flag(f.cd2l),
+    Hyp: Number(f.hyp),
+    ATS: Number(f.ats),
+    NS1ATS: Number(f.ns1ats),
+    ASID16: Number(f.asid16),
+    MSI: Number(f.msi),
+    SEV: Number(f.sev),
+    PRI: Number(f.pri),
+    VMW: Number(f.vmw),
+    VMID16: Number(f.vmid16),
+    CD2L: Number(f.cd2l),
     TTENDIAN: f.ttEndian,
-    ATSRECERR: flag(f.atsRecErr),
+    ATSRECERR: Number(f.atsRecErr),
     STALL_MODEL: f.stallModel,
-    TERM_MODEL: flag(f.termModel),
-    ST_LEVEL: flag(f.twoLevelStrtab),
-  });
-  const id1 = IDR1.encode({
+    TERM_MODEL: Number(f.termModel),
+    ST_LEVEL: Number(f.twoLevelStrtab),
+  })[0] as number;
+}
+
+function encodeIdr1(f: Features): number {
+  return IDR1.encode({
     SIDSIZE: f.sidSize,
     SSIDSIZE: f.ssidSize,
     PRIQS: f.priqMaxLg2,
     EVENTQS: f.eventqMaxLg2,
     CMDQS: f.cmdqMaxLg2,
-    ATTR_PERMS_OVR: flag(f.attrPermsOvr),
-    ATTR_TYPES_OVR: flag(f.attrTypesOvr),
-    QUEUES_PRESET: flag(f.queuesPreset),
-    TABLES_PRESET: flag(f.tablesPreset),
-  });
-  const id3 = IDR3.encode({
-    HAD: flag(f.had),
-    PBHA: flag(f.pbha),
-    XNX: flag(f.xnx),
-    PPS: flag(f.pps),
-    FWB: flag(f.fwb),
-    STT: flag(f.stt),
-    RIL: flag(f.ril),
+    ATTR_PERMS_OVR: Number(f.attrPermsOvr),
+    ATTR_TYPES_OVR: Number(f.attrTypesOvr),
+    QUEUES_PRESET: Number(f.queuesPreset),
+    TABLES_PRESET: Number(f.tablesPreset),
+  })[0] as number;
+}
+
+function encodeIdr3(f: Features): number {
+  return IDR3.encode({
+    HAD: Number(f.had),
+    PBHA: Number(f.pbha),
+    XNX: Number(f.xnx),
+    PPS: Number(f.pps),
+    FWB: Number(f.fwb),
+    STT: Number(f.stt),
+    RIL: Number(f.ril),
     BBML: f.bbml,
-    E0PD: flag(f.e0pd),
-    PTWNNC: flag(f.ptwnnc),
-    EPAN: flag(f.epan),
-  });
-  const id5 = IDR5.encode({
+    E0PD: Number(f.e0pd),
+    PTWNNC: Number(f.ptwnnc),
+    EPAN: Number(f.epan),
+  })[0] as number;
+}
+
+function encodeIdr5(f: Features): number {
+  return IDR5.encode({
     OAS: oasCode(f.oas) ?? 7,
-    GRAN4K: flag(f.gran4k),
-    GRAN16K: flag(f.gran16k),
-    GRAN64K: flag(f.gran64k),
-    DS: flag(f.ds),
+    GRAN4K: Number(f.gran4k),
+    GRAN16K: Number(f.gran16k),
+    GRAN64K: Number(f.gran64k),
+    DS: Number(f.ds),
     VAX: f.vax === 52 ? 1 : f.vax === 56 ? 2 : 0,
     STALL_MAX: f.stallMax,
-  });
-  return {
-    IDR0: id0[0] as number,
-    IDR1: id1[0] as number,
-    IDR2: 0,
-    IDR3: id3[0] as number,
-    IDR4: f.idr4,
-    IDR5: id5[0] as number,
-    IIDR: f.iidr,
-    AIDR: f.minor,
-    GBPA: f.gbpa,
-  };
+  })[0] as number;
 }

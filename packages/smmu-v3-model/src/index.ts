@@ -4,7 +4,7 @@ export type {
   TranslatedTransaction,
   TranslationCompletion,
   TranslationRequest,
-} from './ats.ts';
+} from './ats-message.ts';
 export {
   CACHE_EVERYTHING,
   CACHE_NOTHING,
@@ -49,10 +49,11 @@ export {
 } from './interface-policy.ts';
 export type { InterruptLine } from './interrupts.ts';
 export type { Cacheability, MemoryAttributes } from './memory-attribute.lanes.ts';
+export type { ModelCounters } from './model-counters.ts';
 export { ModelUseError, type UnmodelledCode, UnmodelledError } from './model-error.ts';
 export type { AtsEvent, PageHint, RecordedEvent, UnsupportedEvent } from './port-event.ts';
 export type { PageRequest, PageRequestResult, PageResponse } from './pri-queue.ts';
-export { type ModelCounters, type ModelOptions, SmmuV3Model } from './smmu-model.ts';
+export { type ModelOptions, SmmuV3Model } from './smmu-model.ts';
 export type { StaleUse } from './stale-use.ts';
 export type { StallEnd, StallEndSink, StalledTransaction } from './stall-table.ts';
 export type { AtcEntry } from './translation-cache.ts';

@@ -1,6 +1,6 @@
 /*
  * What the architecture leaves to an implementation beside caching: registers, queues, stalls, ATS (IHI 0070 3, 4, 6, 7, 8).
- * Does not model: the choices of Secure state; those that only time would show.
+ * Not modelled: the choices of Secure state; those that only time would show.
  */
 import type { FeaturePreset } from './feature-presets.ts';
 

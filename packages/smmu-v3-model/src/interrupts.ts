@@ -1,6 +1,6 @@
 /*
  * Interrupts and global errors (IHI 0070 3.18, 6.3.16-6.3.20, 7.5).
- * Does not model: the attributes of MSI writes, MSIs of a Secure state, latency between an error and its interrupt.
+ * Not modelled: the attributes of MSI writes, MSIs of a Secure state, latency between an error and its interrupt.
  */
 import {
   EVENTQ_IRQ_CFG0,

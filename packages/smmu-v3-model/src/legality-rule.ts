@@ -1,6 +1,6 @@
 /*
  * The rules that make an STE or a CD ILLEGAL, by name, with what each says and where (IHI 0070 5.2, 5.4, 5.5).
- * Does not model: rules about features that this SMMU lacks (VMS, DPT, MPAM, VMSAv8-32).
+ * Not modelled: rules about features that this SMMU lacks (VMS, DPT, MPAM, VMSAv8-32).
  */
 
 /** What a rule says, and its section. */

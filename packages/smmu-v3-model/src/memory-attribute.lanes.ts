@@ -1,8 +1,14 @@
 /*
  * Memory type, cacheability and shareability of a translated transaction (IHI 0070 13.1-13.5; DDI 0487 D8.6).
- * Does not model: MTE tags, PBHA, the security state, MemAttr[3] of forced write-back; hints survive as far as the rules name them.
+ * Not modelled: MTE tags, PBHA, the security state, MemAttr[3] of forced write-back; hints survive as far as the rules name them.
  */
-import { PTE_LO_ATTRINDX_SHIFT, PTE_LO_MEMATTR_SHIFT, SHCFG } from '@iommukit/arm-arch';
+import {
+  CD,
+  PTE_LO_ATTRINDX_SHIFT,
+  PTE_LO_MEMATTR_SHIFT,
+  PTE_LO_SH_MASK,
+  SHCFG,
+} from '@iommukit/arm-arch';
 
 /**
  * Cacheability of Normal memory, inner or outer, with its allocation hints.
@@ -47,6 +53,8 @@ const WB: Cacheability = {
   transient: false,
 };
 const WT: Cacheability = { ...WB, policy: 'WT' };
+/** Lane of MAIR0 in a CD; MAIR1 is the next (IHI 0070 5.4). */
+export const CD_MAIR: number = CD.rows.MAIR0.dw * 2;
 /** Device types by two bits, strongest first. */
 const DEVICE = ['Device-nGnRnE', 'Device-nGnRE', 'Device-nGRE', 'Device-GRE'] as const;
 const POLICY = ['NC', 'WT', 'WB'] as const;
@@ -80,8 +88,9 @@ export function stage1Attributes(
   incoming: MemoryAttributes,
 ): MemoryAttributes {
   const index = (lo >>> PTE_LO_ATTRINDX_SHIFT) & 7;
-  const mair = ((context[index < 4 ? MAIR0 : MAIR1] as number) >>> ((index & 3) * 8)) & 0xff;
-  const shareability = shareabilityOf(sharing >= 0 ? sharing : (lo >>> 8) & 3);
+  const mair =
+    ((context[index < 4 ? CD_MAIR : CD_MAIR + 1] as number) >>> ((index & 3) * 8)) & 0xff;
+  const shareability = shareabilityOf(sharing >= 0 ? sharing : sharingOf(lo));
   if (mair >>> 4 === 0) return { type: deviceOf(mair >>> 2), inner: NC, outer: NC, shareability };
   return {
     type: 'Normal',
@@ -94,13 +103,13 @@ export function stage1Attributes(
 /** Stage 2 over what comes into it: combined (13.1.6), or replaced by the forced write-back encoding. */
 export function stage2Attributes(
   lo: number,
-  sharing: number,
-  forcedWriteBack: boolean,
+  at: { readonly sharing: number; readonly s2fwb: boolean },
   before: MemoryAttributes,
 ): MemoryAttributes {
+  const { sharing, s2fwb } = at;
   const memAttr = memAttrOf(lo);
-  const shareability = shareabilityOf(sharing >= 0 ? sharing : (lo >>> 8) & 3);
-  if (!forcedWriteBack) return combined(before, fromMemAttr(memAttr, shareability));
+  const shareability = shareabilityOf(sharing >= 0 ? sharing : sharingOf(lo));
+  if (!s2fwb) return combined(before, fromMemAttr(memAttr, shareability));
   const shared = { ...before, shareability: strongerSharing(before.shareability, shareability) };
   if ((memAttr & 4) === 0)
     return combined(before, { type: deviceOf(memAttr), inner: NC, outer: NC, shareability });
@@ -123,20 +132,21 @@ export function leaving(attributes: MemoryAttributes): MemoryAttributes {
   return uncached && shareability !== 'OSH' ? { ...attributes, shareability: 'OSH' } : attributes;
 }
 
-/** MemAttr of a stage-2 leaf. */
+/** MemAttr of a stage-2 leaf, 0 to 15; any low lane. */
 export function memAttrOf(lo: number): number {
   return (lo >>> PTE_LO_MEMATTR_SHIFT) & 15;
 }
 
-/** True for a stage-2 leaf of Device memory, by either encoding. */
-export function isDeviceLeaf(lo: number, forcedWriteBack: boolean): boolean {
-  const memAttr = memAttrOf(lo);
-  return forcedWriteBack ? (memAttr & 4) === 0 : (memAttr & 12) === 0;
+/** SH of a leaf of either stage, 0 to 3; any low lane. */
+function sharingOf(lo: number): number {
+  return (lo & PTE_LO_SH_MASK) >>> 8;
 }
 
-/** Lanes of MAIR in a CD. */
-const MAIR0 = 6;
-const MAIR1 = 7;
+/** True for a stage-2 leaf of Device memory, in the encoding that the STE selects. */
+export function isDeviceLeaf(lo: number, stream: { readonly s2fwb: boolean }): boolean {
+  const memAttr = memAttrOf(lo);
+  return stream.s2fwb ? (memAttr & 4) === 0 : (memAttr & 12) === 0;
+}
 
 function deviceOf(bits: number): (typeof DEVICE)[number] {
   return DEVICE[bits & 3] as (typeof DEVICE)[number];

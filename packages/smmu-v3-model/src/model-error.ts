@@ -1,3 +1,7 @@
+/*
+ * What the model throws when it is built or used as no SMMU could be (IHI 0070 6.3 for the ID registers that announce it).
+ * Not modelled: nothing of section 6.3 is decided here; faults of devices and software are events, not errors.
+ */
 import { IommuError } from '@iommukit/bits';
 
 /**
@@ -38,7 +42,8 @@ export class UnmodelledError extends IommuError<Readonly<Record<string, number>>
 }
 
 /**
- * A register access that no bus would make, or an access to translate that is out of range; codes `REGISTER_ACCESS`, `DMA_ACCESS`.
+ * A register access that no bus would make, an access to translate that is out of range, or an endpoint that asks for pages without
+ * a translation cache; codes `REGISTER_ACCESS`, `DMA_ACCESS`, `ENDPOINT_PRI_WITHOUT_ATS`.
  * @example try { smmu.registers.read32(2); } catch (e) { (e as ModelUseError).code; } // 'REGISTER_ACCESS'
  */
 export class ModelUseError extends IommuError<Readonly<Record<string, number>>> {

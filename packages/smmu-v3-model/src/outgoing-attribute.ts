@@ -1,6 +1,6 @@
 /*
  * The memory attributes with which a transaction leaves (IHI 0070 13.1): what it came with, the overrides, then each stage.
- * Does not model: PCIe's own rules for overrides, which are the implementation's.
+ * Not modelled: PCIe's own rules for overrides, which are the implementation's.
  */
 import { GBPA, REGISTER_OFFSET as R, STE } from '@iommukit/arm-arch';
 import type { Features } from './features.ts';
@@ -26,8 +26,10 @@ export function outgoingAttributes(
   if (f.attrTypesOvr) attributes = overridden(attributes, overrideOf(stream?.words, words));
   if (inner !== undefined)
     attributes = stage1Attributes(inner.lo, inner.made, half?.sharing ?? -1, attributes);
-  if (outer !== undefined && stream !== undefined)
-    attributes = stage2Attributes(outer.lo, stream.stage2?.sharing ?? -1, stream.s2fwb, attributes);
+  if (outer !== undefined && stream !== undefined) {
+    const { s2fwb, stage2 } = stream;
+    attributes = stage2Attributes(outer.lo, { sharing: stage2?.sharing ?? -1, s2fwb }, attributes);
+  }
   return leaving(attributes);
 }
 

@@ -1,6 +1,6 @@
 /*
  * The queues that the SMMU writes: where the next record goes, when there is room, and overflow (IHI 0070 3.5.1, 7.2, 7.4, 8.1).
- * Does not model: asynchronous write aborts: every abort is synchronous, so that PROD never passes an entry that is not there;
+ * Not modelled: asynchronous write aborts: every abort is synchronous, so that PROD never passes an entry that is not there;
  * delayed visibility of entries. Inconsistent indices count as a full queue, which 3.5.1 allows.
  */
 import { QUEUE_OVERFLOW, queueEmpty, queueIndex, queueNext, queueUsed } from '@iommukit/arm-arch';

@@ -1,6 +1,6 @@
 /*
  * What a leaf permits (DDI 0487 D8.4; IHI 0070 13.4).
- * Does not model: permission indirection and overlays, GCS, MTE.
+ * Not modelled: permission indirection and overlays, GCS, MTE.
  *
  * A set of permissions is six bits: unprivileged read 1, write 2, execute 4; privileged 8, 16, 32.
  */
@@ -17,6 +17,7 @@ import {
   PTE_LO_S2AP_READ,
   PTE_LO_S2AP_WRITE,
 } from '@iommukit/arm-arch';
+import { ACCESS_KIND, isInstruction, isPrivileged } from './access-mode.lanes.ts';
 import type { Regime } from './regime.ts';
 
 const NO_EL0 = 1;
@@ -31,10 +32,17 @@ export const STRUCTURE_READ = 8;
 /** How it updates them. */
 export const STRUCTURE_WRITE = 16;
 
-/** The permissions that an access needs; `rw` 0 reads, 1 writes, 2 does both (an atomic). */
-export function neededBits(rw: number, instruction: boolean, privileged: boolean): number {
-  const bits = rw === 1 ? 2 : rw === 2 ? 3 : instruction ? 4 : 1;
-  return privileged ? bits << 3 : bits;
+/** The permissions that an access needs: `rw` 0 to 2 and `attributes` 0, 4, 8 or 12, see `access-mode.lanes.ts`. */
+export function neededBits(rw: number, attributes: number): number {
+  const bits =
+    rw === ACCESS_KIND.write
+      ? 2
+      : rw === ACCESS_KIND.atomic
+        ? 3
+        : isInstruction(attributes)
+          ? 4
+          : 1;
+  return isPrivileged(attributes) ? bits << 3 : bits;
 }
 
 /** True when `permissions` has all of `need`. */
@@ -57,7 +65,7 @@ export function writes(need: number): boolean {
   return (need & ANY_WRITE) !== 0;
 }
 
-/** The limits that a stage-1 table descriptor sets on what lies below it. */
+/** The limits that a stage-1 table descriptor sets on what lies below it; any high lane. */
 export function tableLimits(hi: number): number {
   return (
     ((hi & PTE_HI_APTABLE_NO_UNPRIV) !== 0 ? NO_EL0 : 0) |
@@ -73,17 +81,17 @@ export function isWritableClean(regime: Regime, lo: number, hi: number): boolean
   return regime.stage === 1 ? (lo & PTE_LO_AP_RDONLY) !== 0 : (lo & PTE_LO_S2AP_WRITE) === 0;
 }
 
-/** The low lane of a writable-clean leaf after its first write. */
+/** The low lane of a writable-clean leaf after its first write; any lane, the result is below 2^32. */
 export function dirtied(regime: Regime, lo: number): number {
   return (regime.stage === 1 ? lo & ~PTE_LO_AP_RDONLY : lo | PTE_LO_S2AP_WRITE) >>> 0;
 }
 
-/** Permissions of a leaf; a writable-clean one counts as writable. */
+/** Permissions of a leaf, of any lanes; a writable-clean one counts as writable. `limits` as from `tableLimits`. */
 export function leafPermissions(regime: Regime, lo: number, hi: number, limits: number): number {
+  if (regime.rule === 'stage2') return stage2Permissions(regime, lo, hi);
   const clean = isWritableClean(regime, lo, hi);
-  if (regime.rule === 'stage2') return stage2Permissions(lo, hi, clean, regime.xnx);
   const writable = ((lo & PTE_LO_AP_RDONLY) === 0 || clean) && (limits & NO_WRITE) === 0;
-  if (regime.rule === 'el2') return el2Permissions(hi, limits, writable, regime.wxn);
+  if (regime.rule === 'el2') return el2Permissions(regime, hi, limits, writable ? 2 : 0);
   const el0 = (lo & PTE_LO_AP_UNPRIV) !== 0 && (limits & NO_EL0) === 0;
   const uxn = (hi & PTE_HI_UXN) !== 0 || (limits & NO_UNPRIV_EXECUTE) !== 0;
   const pxn = (hi & PTE_HI_PXN) !== 0 || (limits & NO_PRIV_EXECUTE) !== 0;
@@ -101,19 +109,19 @@ export function leafPermissions(regime: Regime, lo: number, hi: number, limits: 
   );
 }
 
-/** NS-EL2 has one privilege: AP[1] reads as 1 and PnU is not looked at. */
-function el2Permissions(hi: number, limits: number, writable: boolean, wxn: boolean): number {
+/** NS-EL2 has one privilege: AP[1] reads as 1 and PnU is not looked at. `write` is 2, or 0 where nothing may be written. */
+function el2Permissions(regime: Regime, hi: number, limits: number, write: number): number {
   const xn = (hi & PTE_HI_UXN) !== 0 || (limits & NO_UNPRIV_EXECUTE) !== 0;
-  const bits = 1 | (writable ? 2 : 0) | (!xn && !(wxn && writable) ? 4 : 0);
+  const bits = 1 | write | (!xn && !(regime.wxn && write !== 0) ? 4 : 0);
   return bits | (bits << 3);
 }
 
 /** S2AP knows no privilege; XN does with XNX, else bit 54 decides for both. Execution does not ask for S2AP[0]. */
-function stage2Permissions(lo: number, hi: number, clean: boolean, xnx: boolean): number {
-  const bits =
-    ((lo & PTE_LO_S2AP_READ) !== 0 ? 1 : 0) | ((lo & PTE_LO_S2AP_WRITE) !== 0 || clean ? 2 : 0);
+function stage2Permissions(regime: Regime, lo: number, hi: number): number {
+  const writable = (lo & PTE_LO_S2AP_WRITE) !== 0 || isWritableClean(regime, lo, hi);
+  const bits = ((lo & PTE_LO_S2AP_READ) !== 0 ? 1 : 0) | (writable ? 2 : 0);
   const never = (hi & PTE_HI_UXN) !== 0;
-  const odd = xnx && (hi & PTE_HI_PXN) !== 0;
+  const odd = regime.xnx && (hi & PTE_HI_PXN) !== 0;
   // 00 both, 01 EL0 only, 10 none, 11 EL1 only.
   const el0 = !never;
   const el1 = never === odd;

@@ -1,7 +1,7 @@
 /*
  * The events that come from the ports to devices rather than from translation (IHI 0070 7.3.2, 7.3.6, 7.3.8, 7.3.19), and every event in
  * one type.
- * Does not model: R, W, X, Priv and Span of F_BAD_ATS_TREQ, whose places in the record are not certain, and the Reason of F_UUT (always 0);
+ * Not modelled: R, W, X, Priv and Span of F_BAD_ATS_TREQ, whose places in the record are not certain, and the Reason of F_UUT (always 0);
  * F_TLB_CONFLICT, F_CFG_CONFLICT and F_VMS_FETCH, which this SMMU never meets.
  */
 import {

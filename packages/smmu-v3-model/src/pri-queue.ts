@@ -1,6 +1,6 @@
 /*
  * The page request queue, and the answers that the SMMU gives by itself (IHI 0070 8).
- * Does not model: requests of Secure streams; asynchronous write aborts; reordering of a group's requests, which 8 allows.
+ * Not modelled: requests of Secure streams; asynchronous write aborts; reordering of a group's requests, which 8 allows.
  */
 import {
   CR0,
@@ -10,12 +10,11 @@ import {
   REGISTER_OFFSET as R,
 } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';
+import { isEnabled } from './control-register.ts';
 import type { Features } from './features.ts';
 import type { Interrupts } from './interrupts.ts';
 import { OutputQueue } from './output-queue.ts';
-
-const PROD = (R.PRIQ_PROD - 0x10000) / 4;
-const CONS = (R.PRIQ_CONS - 0x10000) / 4;
+import { PRIQ_CONS, PRIQ_PROD } from './queue-index.ts';
 
 /**
  * A page request, as an endpoint sends it. Without `substreamId` there is no PASID, and `execute` and `privileged` do not exist.
@@ -83,8 +82,8 @@ export class PriQueue {
     this.#interrupts = parts.interrupts;
     this.#pasidCheck = parts.pasidCheck;
     this.#queue = new OutputQueue(words, memory, {
-      prod: PROD,
-      cons: CONS,
+      prod: PRIQ_PROD / 4,
+      cons: PRIQ_CONS / 4,
       recordBytes: PAGE_REQUEST_BYTES,
       lg2: () => Math.min(PRIQ_BASE.get.LOG2SIZE(words, R.PRIQ_BASE / 4), features.priqMaxLg2),
       base: () => PRIQ_BASE.get.ADDR(words, R.PRIQ_BASE / 4),
@@ -115,8 +114,7 @@ export class PriQueue {
   /** PRIQEN has no effect while SMMUEN=0 (6.3.9). */
   #isEnabled(): boolean {
     const words = this.#words;
-    const at = R.CR0ACK / 4;
-    return this.#features.pri && CR0.get.PRIQEN(words, at) === 1 && CR0.get.SMMUEN(words, at) === 1;
+    return this.#features.pri && CR0.get.PRIQEN(words, R.CR0ACK / 4) === 1 && isEnabled(words);
   }
 
   /** The answer to a request that overflow loses (8.1). */

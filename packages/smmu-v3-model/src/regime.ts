@@ -1,6 +1,6 @@
 /*
  * The parameters of one stage of translation: what a walk needs to know (DDI 0487 D8.2, D8.3).
- * Does not model: VMSAv8-32, VMSAv9-128, big-endian tables, permission indirection.
+ * Not modelled: VMSAv8-32, VMSAv9-128, big-endian tables, permission indirection.
  */
 import {
   GRANULE_4K,
@@ -13,6 +13,9 @@ import type { Features } from './features.ts';
 
 /** Where a descriptor holds output address bits 51:48: nowhere, in 15:12 (64 KiB granule), or in 49:48 and 9:8 (DS). */
 export type WideFormat = 'none' | 'bits-15-12' | 'ds';
+
+/** CD.DS or STE.S2DS in force: 52-bit addresses with the 4 and 16 KiB granules (IHI 0070 5.2, 5.4). */
+export type DsMode = 'ds' | 'no-ds';
 
 /** Who decides what a leaf permits (DDI 0487 D8.4). */
 export type PermissionRule = 'el1' | 'el2' | 'stage2';
@@ -74,14 +77,14 @@ export function largestTxsz(granule: GranuleGeometry, f: Features): number {
 }
 
 /** Bits of the addresses that a stage may hold in its tables: 52 only with the 64 KiB granule or DS=1 (5.4). */
-export function outputBits(granule: GranuleGeometry, ds: boolean, ips: number): number {
-  return granule === GRANULE_64K || ds ? ips : Math.min(ips, 48);
+export function outputBits(granule: GranuleGeometry, ds: DsMode, ips: number): number {
+  return granule === GRANULE_64K || ds === 'ds' ? ips : Math.min(ips, 48);
 }
 
 /** How descriptors of this granule hold addresses. */
-export function wideFormat(granule: GranuleGeometry, ds: boolean, f: Features): WideFormat {
+export function wideFormat(granule: GranuleGeometry, ds: DsMode, f: Features): WideFormat {
   if (granule === GRANULE_64K) return f.oas >= 52 ? 'bits-15-12' : 'none';
-  return ds ? 'ds' : 'none';
+  return ds === 'ds' ? 'ds' : 'none';
 }
 
 /** Lowest level number at which a leaf may stand (DDI 0487 D8.3). */

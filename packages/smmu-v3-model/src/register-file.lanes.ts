@@ -1,6 +1,6 @@
 /*
  * The Non-secure register pages (IHI 0070 6.1-6.3): storage, access rules, acknowledgement.
- * Does not model: the Secure, Realm and Root pages, ATOS, ECMDQ, MPAM, DPT (RAZ/WI); preset bases keep their restored value;
+ * Not modelled: the Secure, Realm and Root pages, ATOS, ECMDQ, MPAM, DPT (RAZ/WI); preset bases keep their restored value;
  * register reset values that the architecture leaves unknown are 0 here, but for GBPA, whose reset value is among the features.
  */
 import { CR0, CR1, CR2, GBPA, IRQ_CTRL, REGISTER_OFFSET as R } from '@iommukit/arm-arch';
@@ -9,8 +9,8 @@ import type { MmioFrame } from '@iommukit/platform';
 import type { Features, IdrWords } from './features.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
 import { ModelUseError } from './model-error.ts';
+import { EVENTQ_CONS, EVENTQ_PROD, PAGE_ONE, PRIQ_CONS, PRIQ_PROD } from './queue-index.ts';
 
-const PAGE = 0x10000;
 const FRAME = 0x20000;
 /** Registers of page 0 end below this; the queue indices of page 1 are stored under their page-0 aliases. */
 const STORED = 0x200;
@@ -178,8 +178,8 @@ export class RegisterFile implements MmioFrame {
       const hidden = this.#policy.pageZeroIndexes === 'raz-wi' && isIndex(offset);
       return hidden ? -1 : storage(offset);
     }
-    if (offset >= PAGE && this.#policy.pageOneRest === 'alias' && offset - PAGE < STORED)
-      return (offset - PAGE) / 4;
+    if (offset >= PAGE_ONE && this.#policy.pageOneRest === 'alias' && offset - PAGE_ONE < STORED)
+      return (offset - PAGE_ONE) / 4;
     return storage(offset);
   }
 
@@ -190,7 +190,6 @@ export class RegisterFile implements MmioFrame {
 
   #write(offset: number, value: number): void {
     const { words } = this;
-    const f = this.#features;
     const at = offset / 4;
     switch (offset) {
       case R.CR0:
@@ -227,10 +226,21 @@ export class RegisterFile implements MmioFrame {
       case R.STRTAB_BASE:
       case R.STRTAB_BASE + 4:
       case R.STRTAB_BASE_CFG:
-        if (this.#closed(SMMUEN) || f.tablesPreset) return;
+        if (this.#closed(SMMUEN) || this.#features.tablesPreset) return;
         words[at] = this.#kept(value, strtabMask(offset));
         this.#effects.streamTableMoved();
         return;
+      default:
+        this.#writeQueue(offset, value);
+    }
+  }
+
+  /** Bases and indices of the queues; all other registers that take writes are those of interrupts (6.3). */
+  #writeQueue(offset: number, value: number): void {
+    const { words } = this;
+    const { pri } = this.#features;
+    const at = offset / 4;
+    switch (offset) {
       case R.CMDQ_BASE:
       case R.CMDQ_BASE + 4:
         this.#writeBase(offset, value, CMDQEN);
@@ -241,7 +251,7 @@ export class RegisterFile implements MmioFrame {
         return;
       case R.PRIQ_BASE:
       case R.PRIQ_BASE + 4:
-        if (f.pri) this.#writeBase(offset, value, PRIQEN);
+        if (pri) this.#writeBase(offset, value, PRIQEN);
         return;
       case R.CMDQ_PROD:
         words[at] = this.#kept(value, INDEX_BITS);
@@ -251,18 +261,18 @@ export class RegisterFile implements MmioFrame {
         // The guard of CMDQ_CONS and of the PRODs is no choice of an older version: they are read-only while enabled (6.3.28).
         if (!this.#enabled(CMDQEN)) words[at] = this.#kept(value, INDEX_BITS | CONS_ERR);
         return;
-      case R.EVENTQ_PROD & 0xfff:
+      case EVENTQ_PROD:
         if (!this.#enabled(EVENTQEN)) words[at] = this.#kept(value, INDEX_BITS | OVERFLOW);
         return;
-      case R.EVENTQ_CONS & 0xfff:
+      case EVENTQ_CONS:
         words[at] = this.#kept(value, INDEX_BITS | OVERFLOW);
         this.#effects.eventQueueMoved();
         return;
-      case R.PRIQ_PROD & 0xfff:
-        if (f.pri && !this.#enabled(PRIQEN)) words[at] = this.#kept(value, INDEX_BITS | OVERFLOW);
+      case PRIQ_PROD:
+        if (pri && !this.#enabled(PRIQEN)) words[at] = this.#kept(value, INDEX_BITS | OVERFLOW);
         return;
-      case R.PRIQ_CONS & 0xfff:
-        if (f.pri) words[at] = this.#kept(value, INDEX_BITS | OVERFLOW);
+      case PRIQ_CONS:
+        if (pri) words[at] = this.#kept(value, INDEX_BITS | OVERFLOW);
         return;
       default:
         this.#writeInterruptConfig(offset, value);
@@ -320,12 +330,14 @@ export class RegisterFile implements MmioFrame {
 /** Where a register is stored; -1 for none. */
 function storage(offset: number): number {
   if (offset < STORED) return offset / 4;
-  return offset >= PAGE && isIndex(offset - PAGE) ? (offset - PAGE) / 4 : -1;
+  return offset >= PAGE_ONE && isIndex(offset - PAGE_ONE) ? (offset - PAGE_ONE) / 4 : -1;
 }
 
 /** The registers that page 1 holds. */
 function isIndex(offset: number): boolean {
-  return offset === 0xa8 || offset === 0xac || offset === 0xc8 || offset === 0xcc;
+  return (
+    offset === EVENTQ_PROD || offset === EVENTQ_CONS || offset === PRIQ_PROD || offset === PRIQ_CONS
+  );
 }
 
 function checkAccess(offset: number, bytes: number): void {

@@ -1,50 +1,51 @@
 /*
  * An SMMUv3, Non-secure programming interface (IHI 0070). It is built from ID register words, reads and writes memory through one
  * view, and knows nothing of who programs it.
- * Does not model: what `feature-rules.ts` refuses.
+ * Not modelled: what `feature-rules.ts` refuses.
  */
-import { CR0, CR2, REGISTER_OFFSET as R, STE } from '@iommukit/arm-arch';
-import { fromLanes, hex } from '@iommukit/bits';
+import { CR0, REGISTER_OFFSET as R, STE } from '@iommukit/arm-arch';
+import { hex } from '@iommukit/bits';
 import type { MemoryView, MmioFrame, Runnable } from '@iommukit/platform';
-import { AtcDetector } from './atc-detector.ts';
-import {
-  AtsPort,
-  type TranslatedResult,
-  type TranslatedTransaction,
-  type TranslationCompletion,
-  type TranslationRequest,
-} from './ats.ts';
+import { ACCESS_KIND, attributesOf } from './access-mode.lanes.ts';
+import { AtcDetector, type AtcPendingSearch } from './atc-detector.ts';
+import { AtsPort } from './ats.ts';
+import type {
+  TranslatedResult,
+  TranslatedTransaction,
+  TranslationCompletion,
+  TranslationRequest,
+} from './ats-message.ts';
 import { type CachePolicy, DEFAULT_POLICY } from './cache-policy.ts';
 import type { CommandContext } from './command-decode.ts';
 import { CommandProcessor } from './command-processor.ts';
 import { CommandQueue } from './command-queue.ts';
 import { ConfigCache } from './config-cache.ts';
-import { ContextTable } from './context-table.ts';
+import { isEnabled, usesE2h } from './control-register.ts';
 import type { DmaAccess, DmaResult } from './dma-access.ts';
 import type { EndpointPort } from './endpoint-port.ts';
-import type { SmmuEvent, SmmuEventName, TranslationEvent } from './event.ts';
 import { EventQueue } from './event-queue.ts';
 import { TranslationWatch } from './explain-watch.ts';
 import type { Explanation } from './explanation.ts';
-import { FaultState } from './fault.ts';
-import { FEATURE_PRESETS, type FeaturePreset } from './feature-presets.ts';
+import { faultEvent, isTranslationEvent, terminationOf } from './fault-event.ts';
 import { checkedFeatures } from './feature-rules.ts';
-import { encodeFeatures, type Features, type IdrWords } from './features.ts';
+import type { Features, IdrWords } from './features.ts';
+import { type IdrSource, idrWordsOf } from './idr-source.ts';
 import { PRESET_INTERFACE } from './interface-policy.ts';
 import { type InterruptLine, Interrupts, type MsiSink } from './interrupts.ts';
+import { type ModelCounters, newCounters } from './model-counters.ts';
 import { ModelUseError } from './model-error.ts';
 import { outgoingAttributes } from './outgoing-attribute.ts';
+import { offsetOf, pageOf } from './page-address.ts';
 import type { PageHint } from './port-event.ts';
 import { type PageRequest, type PageRequestResult, PriQueue } from './pri-queue.ts';
-import { RegisterFile } from './register-file.lanes.ts';
-import { Stage2 } from './stage2.ts';
+import { type RegisterEffects, RegisterFile } from './register-file.lanes.ts';
 import { StaleDetector } from './stale-detector.lanes.ts';
 import { noteRemoved, StaleLog, type StaleUse } from './stale-use.ts';
 import { type StallEndSink, type StalledTransaction, StallTable } from './stall-table.ts';
-import { StreamTable } from './stream-table.ts';
+import type { StreamTable } from './stream-table.ts';
 import { Tlb } from './tlb.ts';
-import { TlbFront } from './tlb-front.lanes.ts';
-import { type CacheCounts, Translator } from './translator.ts';
+import { type TranslationPath, translationPath } from './translation-path.ts';
+import type { Translator } from './translator.ts';
 
 /**
  * What a model is built from.
@@ -54,7 +55,7 @@ export interface ModelOptions {
   /** Memory as the SMMU sees it. */
   readonly memory: MemoryView;
   /** The ID registers: raw words, by name or by register offset, or the name of a preset. */
-  readonly idr: IdrWords | ReadonlyMap<number, number> | FeaturePreset;
+  readonly idr: IdrSource;
   readonly policy?: Partial<CachePolicy>;
   /** Called on each edge of a wired interrupt that is enabled. */
   readonly onInterrupt?: (line: InterruptLine) => void;
@@ -62,20 +63,6 @@ export interface ModelOptions {
   readonly onMsi?: MsiSink;
   /** Takes the ends of stalled transactions; an endpoint that is connected is told of its own besides. */
   readonly onStallEnd?: StallEndSink;
-}
-
-/**
- * What a model has done so far.
- * @example smmu.counters.tlbHits
- */
-export interface ModelCounters extends CacheCounts {
-  commands: number;
-  syncs: number;
-  accesses: number;
-  faults: number;
-  eventsWritten: number;
-  eventsDropped: number;
-  eventsSuppressed: number;
 }
 
 /** What a model lends to one that explains. */
@@ -87,7 +74,6 @@ interface Shadow {
 
 /** A translation refused by `translateFast`. */
 const REFUSED = -1;
-const ACCESS = { read: 0, write: 1, atomic: 2 } as const;
 
 /**
  * The SMMU. Software programs `registers`; a device calls `translate` or `translateFast`; whoever waits calls `run`.
@@ -103,24 +89,7 @@ export class SmmuV3Model implements Runnable {
   readonly registers: MmioFrame;
   readonly features: Features;
   readonly policy: CachePolicy;
-  readonly counters: ModelCounters = {
-    commands: 0,
-    syncs: 0,
-    accesses: 0,
-    faults: 0,
-    eventsWritten: 0,
-    eventsDropped: 0,
-    eventsSuppressed: 0,
-    walks: 0,
-    descriptorLoads: 0,
-    tlbHits: 0,
-    tlbMisses: 0,
-    walkHits: 0,
-    ipaHits: 0,
-    ipaMisses: 0,
-    configHits: 0,
-    configMisses: 0,
-  };
+  readonly counters: ModelCounters = newCounters();
   readonly #file: RegisterFile;
   readonly #commandQueue: CommandQueue;
   readonly #eventQueue: EventQueue;
@@ -141,147 +110,43 @@ export class SmmuV3Model implements Runnable {
   /** `shadow` is for {@link explain} alone: the caches of another model, and who watches. */
   constructor(options: ModelOptions, shadow?: Shadow) {
     const { memory, onInterrupt, onMsi } = options;
-    const idr = idrWords(options.idr);
-    this.#memory = memory;
-    this.#idr = idr;
+    const idr = idrWordsOf(options.idr);
     const features = checkedFeatures(idr);
     const chosen = typeof options.idr === 'string' ? PRESET_INTERFACE[options.idr] : {};
     const policy = { ...DEFAULT_POLICY, ...chosen, ...options.policy };
+    this.#memory = memory;
+    this.#idr = idr;
     this.features = features;
     this.policy = policy;
-    this.#file = new RegisterFile({
-      idr,
-      features,
-      policy,
-      effects: {
-        enablesChanged: (before, after) => this.#enablesChanged(before, after),
-        errorsAcknowledged: (before) => {
-          this.#interrupts.acknowledged(before);
-          this.#kick();
-          this.#stalls.drain();
-        },
-        commandQueueKick: () => this.#kick(),
-        eventQueueMoved: () => this.#stalls.drain(),
-        streamTableMoved: () => {
-          this.#streams.generation++;
-        },
-      },
-    });
+    this.#file = new RegisterFile({ idr, features, policy, effects: this.#registerEffects() });
     this.registers = this.#file;
     const { words } = this.#file;
     this.#interrupts = new Interrupts({ words, memory, features, policy, onInterrupt, onMsi });
     const queueParts = { words, memory, features, interrupts: this.#interrupts };
     this.#commandQueue = new CommandQueue(queueParts, (command) => this.#commands.execute(command));
     this.#eventQueue = new EventQueue({ ...queueParts, policy });
-    this.#stalls = new StallTable({
-      capacity: features.stallMax,
-      queue: this.#eventQueue,
-      policy,
-      retry: (access) => this.translate(access),
-      onEnd: (transaction, end) => {
-        options.onStallEnd?.(transaction, end);
-        this.#ports.get(transaction.streamId)?.stallEnded(transaction, end);
-      },
-    });
+    this.#stalls = this.#stallTable(options.onStallEnd);
     this.#tlb = shadow?.tlb ?? new Tlb(noteRemoved);
     this.#config = shadow?.config ?? new ConfigCache(noteRemoved);
+    this.#commands = this.#commandProcessor();
     this.#staleLog = new StaleLog(policy.staleLimit);
-    const detector = policy.detectStale
-      ? new StaleDetector({
-          memory,
-          log: this.#staleLog,
-          pending: (test) => this.#commands.progress(this.#commandQueue, test),
-          features,
-          e2h: () => CR2.get.E2H(this.#file.words, R.CR2 / 4) === 1,
-        })
-      : undefined;
-    const uses = shadow?.watch ?? detector;
-    this.#commands = new CommandProcessor({
-      targets: {
-        tlb: this.#tlb,
-        config: this.#config,
-        interrupts: this.#interrupts,
-        stalls: this.#stalls,
-        ports: this.#ports,
-      },
-      counts: this.counters,
-      context: () => this.#commandContext(),
-      invalidate: policy.invalidate,
-    });
-    this.#streams = new StreamTable({
-      memory,
+    const detector = policy.detectStale ? this.#staleDetector() : undefined;
+    const path = translationPath({
       words,
-      features,
-      cache: this.#config,
-      policy,
-      tlb: this.#tlb,
-      detector: uses,
-    });
-    const fault = new FaultState();
-    const stage2 = new Stage2({
-      memory,
-      fault,
-      features,
-      policy,
-      detector: uses,
-      counts: this.counters,
-    });
-    const contexts = new ContextTable({
       memory,
       features,
       policy,
       tlb: this.#tlb,
-      structures: stage2,
-      detector: uses,
-    });
-    this.#translator = new Translator({
-      words,
-      features,
-      policy,
-      cache: this.#config,
-      streams: this.#streams,
-      contexts,
-      stage2,
-      fault,
-      detector: uses,
+      config: this.#config,
+      uses: shadow?.watch ?? detector,
       counts: this.counters,
-      front:
-        shadow === undefined && policy.tlb === 'keep' && policy.config !== 'none'
-          ? new TlbFront({
-              words,
-              cache: this.#config,
-              streams: this.#streams,
-              tlb: this.#tlb,
-              log: this.#staleLog,
-              watched: policy.detectStale ? memory : undefined,
-            })
-          : undefined,
+      staleLog: this.#staleLog,
+      shortCut: shadow === undefined ? 'allowed' : 'every-step',
     });
-    shadow?.watch.attach({
-      streams: this.#streams,
-      contexts,
-      stage2,
-      translator: this.#translator,
-      words,
-    });
-    this.#ats = new AtsPort({
-      words,
-      features,
-      policy,
-      translator: this.#translator,
-      stage2,
-      events: this.#eventQueue,
-      detector:
-        detector === undefined
-          ? undefined
-          : new AtcDetector({
-              changes: detector,
-              log: this.#staleLog,
-              pending: (test) => this.#commands.atcProgress(this.#commandQueue, test),
-            }),
-      eventOf: (access, name) => this.#event(access, name),
-      counted: (written) => this.#countEvent(written),
-    });
+    this.#streams = path.streams;
+    this.#translator = path.translator;
+    shadow?.watch.attach({ ...path, words });
+    this.#ats = this.#atsPort(path, detector);
     this.#pageRequests = new PriQueue({
       ...queueParts,
       pasidCheck: (streamId) => this.#ats.pasidResponse(streamId),
@@ -351,27 +216,21 @@ export class SmmuV3Model implements Runnable {
     const { streamId, address, rw } = access;
     const ssid = access.substreamId ?? -1;
     checkIds(streamId, ssid);
-    const lo = fromLanes(address.lo, 0);
-    const offset = lo % 4096;
-    const page = fromLanes(lo - offset, address.hi);
     const translator = this.#translator;
-    translator.setAttributes(
-      access.privileged === true,
-      access.instruction === true && rw === 'read',
-    );
+    translator.attributes = attributesOf(access);
     this.counters.accesses++;
-    const paddr = translator.resolve(streamId, ssid, page, ACCESS[rw]);
-    if (paddr < 0) return this.#refused(access);
+    const page = translator.resolve(streamId, ssid, pageOf(address), ACCESS_KIND[rw]);
+    if (page < 0) return this.#refused(access);
+    const paddr = page + offsetOf(address);
     const attributes = outgoingAttributes(
       translator,
       access.attributes,
       this.#file.words,
       this.features,
     );
-    if (translator.bypassed)
-      return { outcome: 'bypass', paddr: paddr + offset, streamId, attributes };
+    if (translator.bypassed) return { outcome: 'bypass', paddr, streamId, attributes };
     const { tlbHit } = translator;
-    return { outcome: 'ok', paddr: paddr + offset, streamId, tlbHit, attributes };
+    return { outcome: 'ok', paddr, streamId, tlbHit, attributes };
   }
 
   /**
@@ -380,9 +239,10 @@ export class SmmuV3Model implements Runnable {
    * the details.
    */
   translateFast(streamId: number, page: number, rw: number): number {
-    this.#translator.setAttributes(false, false);
+    const translator = this.#translator;
+    translator.attributes = 0;
     this.counters.accesses++;
-    const paddr = this.#translator.resolve(streamId, -1, page, rw);
+    const paddr = translator.resolve(streamId, -1, page, rw);
     return paddr < 0 ? REFUSED : paddr;
   }
 
@@ -450,8 +310,8 @@ export class SmmuV3Model implements Runnable {
     const name = fault.event;
     if (name === undefined)
       return { outcome: 'abort', reason: fault.abort ?? 'ste-abort', streamId };
-    const event = this.#event(access, name);
-    const how = this.#termination();
+    const event = faultEvent(this.#translator, access, name);
+    const how = terminationOf(this.#translator);
     this.counters.faults++;
     if (how.stall && isTranslationEvent(event)) return this.#stalls.stall(access, event);
     const { response } = how;
@@ -461,57 +321,86 @@ export class SmmuV3Model implements Runnable {
     }
     const { stream } = this.#translator;
     const merging = stream !== undefined && STE.get.MEV(stream.words) === 1 ? 'mev' : 'no-mev';
-    const written = this.#eventQueue.write(event, merging);
-    this.#countEvent(written);
-    return { outcome: 'fault', event, response, record: written ? 'written' : 'dropped', streamId };
+    const record = this.#eventQueue.write(event, merging) ? 'written' : 'dropped';
+    this.#countRecord(record);
+    return { outcome: 'fault', event, response, record, streamId };
   }
 
-  /** What A, R and S of the stage that faulted make of the fault (3.12, 5.5); whatever they do not govern is aborted and recorded. */
-  #termination(): { stall: boolean; record: boolean; response: 'abort' | 'raz-wi' } {
-    const { fault, context, stream } = this.#translator;
-    if (fault.configuredBy === 1 && context !== undefined)
-      return { stall: context.s, record: context.r, response: context.a ? 'abort' : 'raz-wi' };
-    if (fault.configuredBy === 2 && stream !== undefined)
-      return { stall: stream.s2s, record: stream.s2r, response: 'abort' };
-    return { stall: false, record: true, response: 'abort' };
-  }
-
-  #event(access: DmaAccess, name: SmmuEventName): SmmuEvent {
-    const { fault, privileged, instruction } = this.#translator;
-    const { streamId, address } = access;
-    const { fetchAddress, stage } = fault;
-    const header = { streamId, substreamId: fault.substreamId ?? access.substreamId };
-    const rw = access.rw === 'atomic' ? 'write' : access.rw;
-    const body = { address, privileged, instruction, stage, class: fault.class };
-    switch (name) {
-      case 'F_STE_FETCH':
-      case 'F_CD_FETCH':
-        return { event: name, ...header, fetchAddress };
-      case 'F_WALK_EABT':
-        return { event: name, ...header, ...body, rw, fetchAddress };
-      case 'F_TRANSLATION':
-      case 'F_ADDR_SIZE':
-      case 'F_ACCESS':
-        return { event: name, ...header, ...body, rw, ...stage2Input(fault) };
-      case 'F_PERMISSION': {
-        const read = access.rw === 'atomic' && !fault.lacksWrite;
-        return {
-          event: name,
-          ...header,
-          ...body,
-          rw: read ? 'read' : rw,
-          ...stage2Input(fault),
-          ...(fault.class === 'TT' ? { tableAccess: fault.tableRead ? 'read' : 'update' } : {}),
-        };
-      }
-      default:
-        return { event: name, ...header };
-    }
-  }
-
-  #countEvent(written: boolean): void {
-    if (written) this.counters.eventsWritten++;
+  #countRecord(record: 'written' | 'dropped'): void {
+    if (record === 'written') this.counters.eventsWritten++;
     else this.counters.eventsDropped++;
+  }
+
+  #registerEffects(): RegisterEffects {
+    return {
+      enablesChanged: (before, after) => this.#enablesChanged(before, after),
+      errorsAcknowledged: (before) => {
+        this.#interrupts.acknowledged(before);
+        this.#kick();
+        this.#stalls.drain();
+      },
+      commandQueueKick: () => this.#kick(),
+      eventQueueMoved: () => this.#stalls.drain(),
+      streamTableMoved: () => {
+        this.#streams.generation++;
+      },
+    };
+  }
+
+  #stallTable(onStallEnd: StallEndSink | undefined): StallTable {
+    return new StallTable({
+      capacity: this.features.stallMax,
+      queue: this.#eventQueue,
+      policy: this.policy,
+      retry: (access) => this.translate(access),
+      onEnd: (transaction, end) => {
+        onStallEnd?.(transaction, end);
+        this.#ports.get(transaction.streamId)?.stallEnded(transaction, end);
+      },
+    });
+  }
+
+  #commandProcessor(): CommandProcessor {
+    return new CommandProcessor({
+      targets: {
+        tlb: this.#tlb,
+        config: this.#config,
+        interrupts: this.#interrupts,
+        stalls: this.#stalls,
+        ports: this.#ports,
+      },
+      counts: this.counters,
+      context: () => this.#commandContext(),
+      invalidate: this.policy.invalidate,
+    });
+  }
+
+  #staleDetector(): StaleDetector {
+    return new StaleDetector({
+      memory: this.#memory,
+      log: this.#staleLog,
+      pending: (test) => this.#commands.progress(this.#commandQueue, test),
+      features: this.features,
+      e2h: () => usesE2h(this.#file.words),
+    });
+  }
+
+  #atsPort({ translator, stage2 }: TranslationPath, changes: StaleDetector | undefined): AtsPort {
+    const pending: AtcPendingSearch = (test) =>
+      this.#commands.atcProgress(this.#commandQueue, test);
+    return new AtsPort({
+      words: this.#file.words,
+      features: this.features,
+      policy: this.policy,
+      translator,
+      stage2,
+      events: this.#eventQueue,
+      detector:
+        changes === undefined
+          ? undefined
+          : new AtcDetector({ changes, log: this.#staleLog, pending }),
+      counted: (record) => this.#countRecord(record),
+    });
   }
 
   #enablesChanged(before: number, after: number): void {
@@ -530,9 +419,9 @@ export class SmmuV3Model implements Runnable {
     return {
       features: this.features,
       policy: this.policy,
-      e2h: CR2.get.E2H(words, R.CR2 / 4) === 1,
+      e2h: usesE2h(words),
       vmw: Math.min(CR0.get.VMW(words, R.CR0ACK / 4), 4),
-      enabled: CR0.get.SMMUEN(words, R.CR0ACK / 4) === 1,
+      enabled: isEnabled(words),
     };
   }
 }
@@ -552,28 +441,4 @@ function checkIds(streamId: number, ssid: number): void {
       `no transaction carries StreamID ${hex(streamId)} and SubstreamID ${ssid}`,
       'Use 32-bit StreamIDs and 20-bit SubstreamIDs',
     );
-}
-
-function isTranslationEvent(event: SmmuEvent): event is TranslationEvent {
-  return 'address' in event && event.event !== 'F_WALK_EABT';
-}
-
-function stage2Input(fault: FaultState): { ipa?: number } {
-  return fault.stage === 2 ? { ipa: fault.ipa } : {};
-}
-
-function idrWords(idr: ModelOptions['idr']): IdrWords {
-  if (typeof idr === 'string') return encodeFeatures(FEATURE_PRESETS[idr]);
-  if (!(idr instanceof Map)) return idr as IdrWords;
-  const word = (offset: number): number => idr.get(offset) ?? 0;
-  return {
-    IDR0: word(R.IDR0),
-    IDR1: word(R.IDR1),
-    IDR2: word(R.IDR2),
-    IDR3: word(R.IDR3),
-    IDR4: word(R.IDR4),
-    IDR5: word(R.IDR5),
-    IIDR: word(R.IIDR),
-    AIDR: word(R.AIDR),
-  };
 }

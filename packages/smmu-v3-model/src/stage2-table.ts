@@ -1,12 +1,13 @@
 /*
  * Stage 2 as an STE configures it: whether that is legal, and the regime that it makes (IHI 0070 5.2, 5.2.2, 5.5; DDI 0487 D8.2.2).
- * Does not model: VMSAv8-32, the Secure IPA space, permission indirection and overlays, VMSAv9-128.
+ * Not modelled: VMSAv8-32, the Secure IPA space, permission indirection and overlays, VMSAv9-128.
  */
 import { type GranuleGeometry, STE, s2StartLevel } from '@iommukit/arm-arch';
 import { addressSize, type Features, inputSize } from './features.ts';
 import type { StreamRule } from './legality-rule.ts';
 import {
   alignedRoot,
+  type DsMode,
   granuleOfTg0,
   largestTxsz,
   lowestLeafLevel,
@@ -30,9 +31,9 @@ export function brokenStage2Rule(words: Uint32Array, f: Features): StreamRule | 
   if (f.httu === 3 && get.S2HAFT(words) === 1 && get.S2HA(words) === 0) return 'S2HAFT';
   const granule = granuleOfTg0(get.S2TG(words), f);
   if (granule === undefined) return 'S2TG';
-  const ds = usesDs(words, f);
+  const ds = dsMode(words, f);
   const txsz = get.S2T0SZ(words);
-  const wide = granule.shift === 16 || ds;
+  const wide = granule.shift === 16 || ds === 'ds';
   if (txsz < Math.max(wide ? 12 : 16, 64 - inputSize(f))) return 'S2T0SZ';
   if (txsz > largestTxsz(granule, f)) return 'S2T0SZ';
   if (startLevelOf(words, granule, f) === undefined) return 'S2SL0';
@@ -46,7 +47,7 @@ export function stage2Regime(words: Uint32Array, f: Features): Regime | undefine
   const granule = granuleOfTg0(get.S2TG(words), f);
   const startLevel = granule === undefined ? undefined : startLevelOf(words, granule, f);
   if (granule === undefined || startLevel === undefined) return undefined;
-  const ds = usesDs(words, f);
+  const ds = dsMode(words, f);
   const bytes = 2 ** (64 - get.S2T0SZ(words));
   const ips = effectiveS2ps(words, f);
   const bits = outputBits(granule, ds, ips);
@@ -90,8 +91,8 @@ export function usesForcedWriteBack(words: Uint32Array, f: Features): boolean {
   return f.fwb && STE.get.S2FWB(words) === 1;
 }
 
-function usesDs(words: Uint32Array, f: Features): boolean {
-  return f.ds && STE.get.S2DS(words) === 1;
+function dsMode(words: Uint32Array, f: Features): DsMode {
+  return f.ds && STE.get.S2DS(words) === 1 ? 'ds' : 'no-ds';
 }
 
 function effectiveS2ps(words: Uint32Array, f: Features): number {
@@ -105,12 +106,13 @@ function startLevelOf(
   f: Features,
 ): number | undefined {
   const { get } = STE;
-  const ds = usesDs(words, f);
-  const code = get.S2SL0(words) + (ds && granule.shift === 12 ? 4 * get.S2SL0_2(words) : 0);
+  const ds = dsMode(words, f);
+  const code =
+    get.S2SL0(words) + (ds === 'ds' && granule.shift === 12 ? 4 * get.S2SL0_2(words) : 0);
   const level = s2StartLevel(granule, code);
   if (level === undefined) return undefined;
   if (granule.shift === 12 && level === 3 && !f.stt) return undefined;
-  if (granule.shift === 14 && level === 0 && !ds) return undefined;
+  if (granule.shift === 14 && level === 0 && ds === 'no-ds') return undefined;
   const below = granule.shift + granule.stride * (3 - level);
   const bits = 64 - get.S2T0SZ(words) - below;
   return bits >= 1 && bits <= granule.stride + 4 ? level : undefined;

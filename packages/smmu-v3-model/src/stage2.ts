@@ -1,6 +1,6 @@
 /*
  * Translation by stage 2, of a transaction or of the address of a structure (IHI 0070 3.4, 5.2, 7.3.12-7.3.16).
- * Does not model: Secure IPAs; speculative walks.
+ * Not modelled: Secure IPAs; speculative walks.
  */
 import type { CachePolicy } from './cache-policy.ts';
 import type { CacheUses } from './cache-uses.ts';
@@ -82,8 +82,7 @@ export class Stage2 implements StructureAccess {
     cls: FaultClass,
   ): TlbEntry | undefined {
     const entry = this.resolve(stream, page, need, cls);
-    if (entry !== undefined && !(stream.s2ptw && isDeviceLeaf(entry.lo, stream.s2fwb)))
-      return entry;
+    if (entry !== undefined && !(stream.s2ptw && isDeviceLeaf(entry.lo, stream))) return entry;
     if (entry !== undefined) this.#fault.raiseStage2('F_PERMISSION', cls, page);
     this.#fault.tableRead = need !== STRUCTURE_WRITE;
     return undefined;

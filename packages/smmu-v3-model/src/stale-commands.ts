@@ -1,6 +1,6 @@
 /*
  * The commands that would have removed a cached entry, narrowest first (IHI 0070 4.3, 4.4, 16.2).
- * Does not model: range forms, which remove the same as the plain ones; over-invalidation.
+ * Not modelled: range forms, which remove the same as the plain ones; over-invalidation.
  */
 import { hex } from '@iommukit/bits';
 import type { TlbSpace } from './tlb.ts';
@@ -27,10 +27,10 @@ export function configCommands(
 }
 
 /** `leaf` of a last-level entry says so with its level, where range commands exist; a table must be named with Leaf=0. */
-function leafOf(leafLevel: number | undefined, range: boolean): string {
+function leafOf(leafLevel: number | undefined, features: { ril: boolean }): string {
   if (leafLevel === undefined) return ' leaf=0';
   // TTL names levels 1 to 3 (4.4.1.1).
-  return range && leafLevel > 0 ? ` leaf=1 ttl=0|${leafLevel}` : ' leaf=1';
+  return features.ril && leafLevel > 0 ? ` leaf=1 ttl=0|${leafLevel}` : ' leaf=1';
 }
 
 /**
@@ -47,7 +47,7 @@ export function vaCommands(
   const el1 = space.world === 0;
   const world = el1 ? 'NH' : 'EL2';
   const vmid = el1 ? ` vmid=${space.vmid}` : '';
-  const leaf = leafOf(leafLevel, features.ril);
+  const leaf = leafOf(leafLevel, features);
   const asid = user.asid < 0 ? '' : ` asid=${user.asid}`;
   const commands = [
     `CMD_TLBI_${world}_VA${asid}${vmid} iova=${iova}${leaf}`,
@@ -68,7 +68,7 @@ export function ipaCommands(
   features: { ril: boolean },
 ): string[] {
   return [
-    `CMD_TLBI_S2_IPA vmid=${vmid} ipa=${hex(entry.key)}${leafOf(leafLevel, features.ril)}`,
+    `CMD_TLBI_S2_IPA vmid=${vmid} ipa=${hex(entry.key)}${leafOf(leafLevel, features)}`,
     `CMD_TLBI_S12_VMALL vmid=${vmid}`,
     'CMD_TLBI_NSNH_ALL',
   ];

@@ -1,8 +1,7 @@
 /*
  * Compares what the caches hold with memory, each time it is used (IHI 0070 3.21, 16.2).
- * Does not model: changes that were made and undone between two uses; hints and software fields, which decide nothing.
+ * Not modelled: changes that were made and undone between two uses; hints and software fields, which decide nothing.
  */
-import { CD } from '@iommukit/arm-arch';
 import type { U64 } from '@iommukit/bits';
 import type { MemoryView } from '@iommukit/platform';
 import type { AtcOrigin } from './atc-detector.ts';
@@ -11,18 +10,19 @@ import { type ConfigTarget, coversConfig } from './config-coverage.ts';
 import type { CachedContext, L1ContextEntry } from './context-descriptor.ts';
 import type { Features } from './features.ts';
 import type { Regime } from './regime.ts';
+import {
+  type ChangedWord,
+  changedContext,
+  changedStage2,
+  changedStages,
+  unreached,
+} from './stale-change.lanes.ts';
 import { configCommands, ipaCommands, vaCommands } from './stale-commands.ts';
 import { firstChanged, footprintOf } from './stale-footprint.lanes.ts';
-import {
-  CD_LOWER,
-  CD_MAIR,
-  CD_UPPER,
-  CD_USED,
-  STE_STAGE2_CACHED,
-  STE_USED,
-} from './stale-masks.ts';
+import { CD_LOWER, CD_UPPER, CD_USED, STE_USED } from './stale-masks.ts';
 import type { MayBeStale, StaleLog, StaleUse } from './stale-use.ts';
 import type { CachedStream, L1StreamEntry } from './stream-entry.ts';
+import type { TlbSpace } from './tlb.ts';
 import type { TlbEntry, WalkEntry } from './tlb-entry.ts';
 import { coversLeaf, coversWalk, type TlbInvalidation } from './tlb-invalidation.ts';
 import { keyToIova } from './translation-key.lanes.ts';
@@ -32,10 +32,15 @@ export type PendingSearch = (
   test: (op: TlbInvalidation | ConfigInvalidation) => boolean,
 ) => StaleUse['class'];
 
-interface Change {
-  readonly paddr: number;
-  readonly used: U64;
-  readonly now: U64;
+/** An entry found by VA, whose it is, and which invalidations reach it. */
+interface FoundByVa {
+  readonly kind: 'tlb' | 'walk';
+  readonly stream: CachedStream;
+  readonly context: CachedContext;
+  readonly space: TlbSpace;
+  /** `undefined` for a table. */
+  readonly leafLevel: number | undefined;
+  readonly test: (op: TlbInvalidation) => boolean;
 }
 
 /** Reports uses of stale entries into a log. */
@@ -132,29 +137,16 @@ export class StaleDetector {
     const inner = entry.inner ?? entry;
     const change =
       this.#changedEntry(entry) ??
-      changedContext(inner, cd, half, space.asid >= 0) ??
+      changedContext(inner, cd, half, space.asid < 0 ? 'same-asid' : 'any-asid') ??
       changedStages(inner.under ?? entry.outer, stream);
     if (change === undefined) return;
-    if (entry.stale !== undefined) {
-      this.#log.again(entry.stale);
-      return;
-    }
-    this.#log.add(entry, {
+    this.#reportVa(entry, change, {
       kind: 'tlb',
-      class: this.#pending((op) => op.what === 'tlb' && coversLeaf(op, space, entry)),
-      streamId: stream.streamId,
-      substreamId: substreamOf(stream, cd),
-      asid: space.asid < 0 ? undefined : space.asid,
-      vmid: space.vmid,
-      iova: keyToIova(entry.key),
-      ipa: undefined,
-      ...change,
-      removedBy: vaCommands(
-        entry,
-        { space, user: cd.space, leafLevel: entry.level },
-        this.#features,
-      ),
-      uses: 1,
+      stream,
+      context: cd,
+      space,
+      leafLevel: entry.level,
+      test: (op) => coversLeaf(op, space, entry),
     });
   }
 
@@ -163,25 +155,16 @@ export class StaleDetector {
     const { space } = cd;
     const change =
       this.#changedEntry(entry) ??
-      changedContext(entry, cd, half, true) ??
+      changedContext(entry, cd, half, 'any-asid') ??
       changedStages(entry.under, stream);
     if (change === undefined) return;
-    if (entry.stale !== undefined) {
-      this.#log.again(entry.stale);
-      return;
-    }
-    this.#log.add(entry, {
+    this.#reportVa(entry, change, {
       kind: 'walk',
-      class: this.#pending((op) => op.what === 'tlb' && coversWalk(op, space, entry)),
-      streamId: stream.streamId,
-      substreamId: substreamOf(stream, cd),
-      asid: space.asid < 0 ? undefined : space.asid,
-      vmid: space.vmid,
-      iova: keyToIova(entry.key),
-      ipa: undefined,
-      ...change,
-      removedBy: vaCommands(entry, { space, user: space, leafLevel: undefined }, this.#features),
-      uses: 1,
+      stream,
+      context: cd,
+      space,
+      leafLevel: undefined,
+      test: (op) => coversWalk(op, space, entry),
     });
   }
 
@@ -210,7 +193,7 @@ export class StaleDetector {
   }
 
   /** What changed under a translation that an endpoint keeps: its descriptors, CD or STE. Reporting it is the caller's. */
-  changedTranslation({ inner, outer, context, half, stream }: AtcOrigin): Change | undefined {
+  changedTranslation({ inner, outer, context, half, stream }: AtcOrigin): ChangedWord | undefined {
     const mask = half?.upper === true ? CD_UPPER : CD_LOWER;
     return (
       this.#changedUnder(inner) ??
@@ -223,7 +206,7 @@ export class StaleDetector {
   }
 
   /** A descriptor that an entry was made from, of whichever stage. */
-  #changedEntry(entry: TlbEntry | WalkEntry): Change | undefined {
+  #changedEntry(entry: TlbEntry | WalkEntry): ChangedWord | undefined {
     entry.footprint ??= footprintOf(entry, this.#memory);
     const { paddrs, words } = entry.footprint;
     const i = firstChanged(entry.footprint, this.#memory);
@@ -237,11 +220,11 @@ export class StaleDetector {
     };
   }
 
-  #changedUnder(under: TlbEntry | undefined): Change | undefined {
+  #changedUnder(under: TlbEntry | undefined): ChangedWord | undefined {
     return under === undefined ? undefined : this.#changedEntry(under);
   }
 
-  #changedL1Context({ paddr, lo, hi, under }: L1ContextEntry): Change | undefined {
+  #changedL1Context({ paddr, lo, hi, under }: L1ContextEntry): ChangedWord | undefined {
     const now = this.#changedWord(paddr, lo, hi);
     return now === undefined ? this.#changedUnder(under) : { paddr, used: { lo, hi }, now };
   }
@@ -252,7 +235,7 @@ export class StaleDetector {
     return nowLo === lo && nowHi === hi ? undefined : { lo: nowLo, hi: nowHi };
   }
 
-  #changed(paddr: number, words: Uint32Array, mask: Uint32Array): Change | undefined {
+  #changed(paddr: number, words: Uint32Array, mask: Uint32Array): ChangedWord | undefined {
     const memory = this.#memory;
     const page = memory.lanes(paddr);
     const first = (paddr / 4) & 1023;
@@ -271,7 +254,7 @@ export class StaleDetector {
     return undefined;
   }
 
-  #reportConfig(entry: MayBeStale, change: Change, target: ConfigTarget): void {
+  #reportConfig(entry: MayBeStale, change: ChangedWord, target: ConfigTarget): void {
     const { kind, streamId, ssid } = target;
     if (entry.stale !== undefined) {
       this.#log.again(entry.stale);
@@ -292,10 +275,31 @@ export class StaleDetector {
     });
   }
 
+  #reportVa(entry: TlbEntry | WalkEntry, change: ChangedWord, how: FoundByVa): void {
+    if (entry.stale !== undefined) {
+      this.#log.again(entry.stale);
+      return;
+    }
+    const { kind, stream, context, space, leafLevel, test } = how;
+    this.#log.add(entry, {
+      kind,
+      class: this.#pending((op) => op.what === 'tlb' && test(op)),
+      streamId: stream.streamId,
+      substreamId: substreamOf(stream, context),
+      asid: space.asid < 0 ? undefined : space.asid,
+      vmid: space.vmid,
+      iova: keyToIova(entry.key),
+      ipa: undefined,
+      ...change,
+      removedBy: vaCommands(entry, { space, user: context.space, leafLevel }, this.#features),
+      uses: 1,
+    });
+  }
+
   #reportIpa(
     entry: TlbEntry | WalkEntry,
     stream: CachedStream,
-    change: Change,
+    change: ChangedWord,
     how: {
       kind: 's2-tlb' | 's2-walk';
       leafLevel: number | undefined;
@@ -331,92 +335,4 @@ function steTarget(kind: 'l1std' | 'ste', streamId: number): ConfigTarget {
 /** The SubstreamID that names a CD to people; absent where the stream has but one. */
 function substreamOf(stream: CachedStream, cd: CachedContext): number | undefined {
   return stream.cdMax === 0 ? undefined : cd.ssid;
-}
-
-/** The stream table or CR2.E2H changed under a cached STE: the old copy is intact, but fetched now it would be, or mean, another. */
-function unreached(stream: CachedStream): Change {
-  const word = { lo: stream.words[0] as number, hi: stream.words[1] as number };
-  return { paddr: stream.paddr, used: word, now: word };
-}
-
-/**
- * A CD whose TLB-cacheable fields (5.4.1) changed while translations made under the old one stayed, or a CD that shares their tags
- * and disagrees. Global entries serve every ASID, each with tables of its own, so that those are compared for the same ASID alone.
- */
-function changedContext(
-  entry: TlbEntry | WalkEntry,
-  cd: CachedContext,
-  half: Regime,
-  tagged: boolean,
-): Change | undefined {
-  const { made } = entry;
-  const root = rootOf(entry);
-  return (
-    (made === cd.words ? undefined : changedFields(made, cd, half, tagged)) ??
-    (root === made || root === cd.words ? undefined : changedFields(root, cd, half, tagged))
-  );
-}
-
-/** What the walk that an entry continues began with: an older CD or STE than its own, where a kept table led there. */
-function rootOf(entry: TlbEntry | WalkEntry): Uint32Array {
-  let top = entry;
-  while (top.parent !== undefined) top = top.parent;
-  return top.made;
-}
-
-function changedFields(
-  made: Uint32Array,
-  cd: CachedContext,
-  half: Regime,
-  tagged: boolean,
-): Change | undefined {
-  const { words } = cd;
-  const mask = half.upper ? CD_UPPER : CD_LOWER;
-  const same = tagged || CD.get.ASID(made) === CD.get.ASID(words);
-  for (let i = 0; i < mask.length; i += 2) {
-    if (i !== 0 && i !== CD_MAIR && !same) continue;
-    const change = changedLanes(made, words, mask, i);
-    if (change !== undefined) return { paddr: cd.paddr + i * 4, ...change };
-  }
-  return undefined;
-}
-
-/** The same for the stage-2 fields of an STE (5.2.1). */
-function changedStage2(entry: TlbEntry | WalkEntry, stream: CachedStream): Change | undefined {
-  const { words } = stream;
-  for (const made of [entry.made, rootOf(entry)]) {
-    if (made === words) continue;
-    for (let i = 0; i < STE_STAGE2_CACHED.length; i += 2) {
-      const change = changedLanes(made, words, STE_STAGE2_CACHED, i);
-      if (change !== undefined) return { paddr: stream.paddr + i * 4, ...change };
-    }
-  }
-  return undefined;
-}
-
-/** A translation by VA was made with or without stage 2, and under which; the stream that uses it may differ. */
-function changedStages(outer: TlbEntry | undefined, stream: CachedStream): Change | undefined {
-  if (outer !== undefined && stream.stage2 !== undefined) return changedStage2(outer, stream);
-  if ((outer === undefined) === (stream.stage2 === undefined)) return undefined;
-  const lanes = outer?.made ?? [0, 0];
-  return {
-    paddr: stream.paddr,
-    used: { lo: lanes[0] as number, hi: lanes[1] as number },
-    now: { lo: stream.words[0] as number, hi: stream.words[1] as number },
-  };
-}
-
-function changedLanes(
-  made: Uint32Array,
-  words: Uint32Array,
-  mask: Uint32Array,
-  i: number,
-): { used: U64; now: U64 } | undefined {
-  const lo = words[i] as number;
-  const hi = words[i + 1] as number;
-  const wasLo = made[i] as number;
-  const wasHi = made[i + 1] as number;
-  const same =
-    ((lo ^ wasLo) & (mask[i] as number)) === 0 && ((hi ^ wasHi) & (mask[i + 1] as number)) === 0;
-  return same ? undefined : { used: { lo: wasLo, hi: wasHi }, now: { lo, hi } };
 }

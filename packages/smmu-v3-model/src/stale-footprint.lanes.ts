@@ -1,7 +1,8 @@
 /*
  * The descriptors that a cached translation was made from, flat, so that a use can be compared with memory in one short loop: the
- * leaf, its tables, and for a nested stage 1 what stage 2 read for each of them. Each doubleword stands once.
- * Does not model: words of configuration, which the detector compares by field.
+ * leaf, its tables, and for a nested stage 1 what stage 2 read for each of them. Each doubleword stands once (DDI 0487 D8.3;
+ * IHI 0070 3.21).
+ * Not modelled: words of configuration, which the detector compares by field.
  */
 import { PTE_LO_AF, PTE_LO_AP_RDONLY, PTE_LO_S2AP_WRITE } from '@iommukit/arm-arch';
 import type { MemoryView } from '@iommukit/platform';

@@ -1,6 +1,6 @@
 /*
  * Which bits of a structure decide anything, so that a change of others is none (IHI 0070 5.2, 5.2.1, 5.4.1).
- * Does not model: fields that only an unmodelled feature reads.
+ * Not modelled: fields that only an unmodelled feature reads.
  */
 import { CD, STE } from '@iommukit/arm-arch';
 import type { StreamKind } from './stream-entry.ts';
@@ -110,5 +110,3 @@ export const CD_USED: Uint32Array = used(
 /** Of a CD, what translations of its lower and of its upper half hold (5.4.1). */
 export const CD_LOWER: Uint32Array = used(CD.mask(...LOWER, ...BOTH));
 export const CD_UPPER: Uint32Array = used(CD.mask(...UPPER, ...BOTH));
-/** Lane of MAIR0 in a CD. */
-export const CD_MAIR = 6;

@@ -1,6 +1,6 @@
 /*
- * Reports of cached entries that were used although memory no longer holds what they were made from.
- * Does not model: incoherent caches of the CPU; a store that has not reached the device's view is not yet a change.
+ * Reports of cached entries that were used although memory no longer holds what they were made from (IHI 0070 3.21).
+ * Not modelled: incoherent caches of the CPU; a store that has not reached the device's view is not yet a change.
  */
 import type { U64 } from '@iommukit/bits';
 

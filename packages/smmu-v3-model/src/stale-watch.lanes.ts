@@ -1,7 +1,8 @@
 /*
- * Doublewords of memory beside what they held, so that a repeated use of a cached translation costs one comparison for each.
+ * Doublewords of memory beside what they held, so that a repeated use of a cached translation costs one comparison for each
+ * (IHI 0070 3.21).
  * A difference says only that the detector must look again: which bits count is its affair.
- * Does not model: views that lend no pages; there every use is checked in full.
+ * Not modelled: views that lend no pages; there every use is checked in full.
  */
 import type { MemoryView } from '@iommukit/platform';
 import type { CachedContext } from './context-descriptor.ts';
@@ -20,9 +21,11 @@ export interface LentWord {
   readonly memory: LentMemory;
   /** In doublewords. */
   readonly index: number;
-  /** Whether bit 63 counts. */
-  readonly signed: boolean;
+  readonly sign: SignBit;
 }
+
+/** Whether bit 63 of a doubleword decides anything. */
+export type SignBit = 'counts' | 'ignored';
 
 /** Finds the memory behind addresses, once for each buffer. */
 export class Lender {
@@ -34,7 +37,7 @@ export class Lender {
   }
 
   /** The doubleword at an address; `undefined` where it must be loaded through the view. */
-  word(paddr: number, signed = false): LentWord | undefined {
+  word(paddr: number, sign: SignBit = 'ignored'): LentWord | undefined {
     const page = this.#memory.lanes(paddr);
     if (page === undefined || page.byteOffset % 8 !== 0) return undefined;
     const { buffer, byteOffset } = page;
@@ -44,7 +47,7 @@ export class Lender {
       memory = { doubles, lanes: new Int32Array(buffer, 0, doubles.length * 2) };
       this.#lent.set(buffer, memory);
     }
-    return { memory, index: byteOffset / 8 + ((paddr / 8) & 511), signed };
+    return { memory, index: byteOffset / 8 + ((paddr / 8) & 511), sign };
   }
 }
 
@@ -54,7 +57,7 @@ export class Lender {
  */
 export function isComparable(word: LentWord): boolean {
   const value = word.memory.doubles[word.index] as number;
-  return value > 0 || value < 0 || (value === 0 && !word.signed);
+  return value > 0 || value < 0 || (value === 0 && word.sign === 'ignored');
 }
 
 /**
@@ -191,39 +194,39 @@ export function watchAround(
 ): Watch | undefined {
   const paddrs: WatchedAddresses = new Map();
   addStructure(paddrs, stream.paddr, STE_USED[stream.kind]);
-  if (stream.l1std !== undefined) paddrs.set(stream.l1std.paddr, true);
+  if (stream.l1std !== undefined) paddrs.set(stream.l1std.paddr, 'counts');
   addStructure(paddrs, cd.paddr, CD_USED);
   addLeaf(paddrs, cd.under);
-  if (cd.l1cd !== undefined) paddrs.set(cd.l1cd.paddr, true);
+  if (cd.l1cd !== undefined) paddrs.set(cd.l1cd.paddr, 'counts');
   addLeaf(paddrs, cd.l1cd?.under);
   const inner = entry.inner ?? entry;
   addLeaf(paddrs, inner.under);
   addTables(paddrs, inner.parent);
   addTables(paddrs, entry.outer?.parent);
   const words: LentWord[] = [];
-  for (const [paddr, signed] of paddrs) {
-    const word = lender.word(paddr, signed);
+  for (const [paddr, sign] of paddrs) {
+    const word = lender.word(paddr, sign);
     if (word === undefined) return undefined;
     words.push(word);
   }
   return new Watch(words);
 }
 
-/** Addresses, and whether bit 63 of what stands there counts. */
-type WatchedAddresses = Map<number, boolean>;
+type WatchedAddresses = Map<number, SignBit>;
 
 function addStructure(paddrs: WatchedAddresses, paddr: number, mask: Uint32Array): void {
   for (let i = 0; i < mask.length; i += 2) {
     const maskHi = mask[i + 1] as number;
     if (((mask[i] as number) | maskHi) === 0) continue;
     const at = paddr + i * 4;
-    paddrs.set(at, paddrs.get(at) === true || maskHi >>> 31 === 1);
+    const counts = paddrs.get(at) === 'counts' || maskHi >>> 31 === 1;
+    paddrs.set(at, counts ? 'counts' : 'ignored');
   }
 }
 
 /** Bit 63 of descriptors decides nothing. */
 function addDescriptor(paddrs: WatchedAddresses, paddr: number): void {
-  if (!paddrs.has(paddr)) paddrs.set(paddr, false);
+  if (!paddrs.has(paddr)) paddrs.set(paddr, 'ignored');
 }
 
 function addLeaf(paddrs: WatchedAddresses, leaf: TlbEntry | undefined): void {

@@ -1,12 +1,11 @@
 /*
  * Transactions that a fault holds without an answer (IHI 0070 3.12.2, 4.7.1, 4.7.2, 7.2.1).
- * Does not model: retries that no command asks for, but those of records that had to wait; order between stalled transactions; time
+ * Not modelled: retries that no command asks for, but those of records that had to wait; order between stalled transactions; time
  * between a command and its effect.
  */
 import type { DmaAccess, DmaResult } from './dma-access.ts';
 import type { TranslationEvent } from './event.ts';
 import type { EventQueue } from './event-queue.ts';
-import type { FaultSink } from './fault.ts';
 import type { InterfacePolicy } from './interface-policy.ts';
 
 /**
@@ -56,7 +55,7 @@ interface Entry {
 const NO_STAG = -1;
 
 /** Holds stalled transactions and gives them back. */
-export class StallTable implements FaultSink {
+export class StallTable {
   readonly #entries: Set<Entry> = new Set();
   readonly #tags: Set<number> = new Set();
   readonly #capacity: number;
@@ -92,6 +91,7 @@ export class StallTable implements FaultSink {
     for (const tag of other.#tags) this.#tags.add(tag);
   }
 
+  /** A fault under CD.S=1 or STE.S2S=1: holds the transaction, records the event, and says so (3.12.2). */
   stall(access: DmaAccess, event: TranslationEvent): DmaResult {
     const { streamId } = access;
     const first = this.#policy.duplicateStalls === 'suppressed' ? this.#like(event) : undefined;

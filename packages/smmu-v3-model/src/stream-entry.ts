@@ -1,6 +1,6 @@
 /*
  * What an STE means and when it is ILLEGAL (IHI 0070 5.2, 5.2.2, 5.5).
- * Does not model: VMS, MPAM, MECID, DPT, permission indirection, the CONT hint; reserved fields are not checked for zero, which is
+ * Not modelled: VMS, MPAM, MECID, DPT, permission indirection, the CONT hint; reserved fields are not checked for zero, which is
  * the implementation's choice.
  */
 import { EATS, S1FMT, STE, STE_CONFIG, STRW } from '@iommukit/arm-arch';

@@ -1,6 +1,6 @@
 /*
  * From a StreamID to an STE (IHI 0070 3.3.1, 5.1, 6.3.24, 6.3.25).
- * Does not model: VMS, the CONT hint.
+ * Not modelled: VMS, the CONT hint.
  */
 import {
   CR2,
@@ -15,12 +15,15 @@ import type { MemoryView } from '@iommukit/platform';
 import type { CachePolicy } from './cache-policy.ts';
 import type { CacheUses } from './cache-uses.ts';
 import type { ConfigCache } from './config-cache.ts';
+import { usesE2h } from './control-register.ts';
 import type { FaultState } from './fault.ts';
 import type { Features } from './features.ts';
 import { type CachedStream, decodeStream, type L1StreamEntry } from './stream-entry.ts';
 import type { Tlb } from './tlb.ts';
 
-const STE_LANES = 16;
+const STE_LANES = STE_BYTES / 4;
+/** Spans above are reserved, and act as 0 (5.1). */
+const LARGEST_SPAN = 11;
 
 /** Looks STEs up in memory and keeps them. */
 export class StreamTable {
@@ -106,7 +109,7 @@ export class StreamTable {
     lanes[1] = hi;
     this.loads++;
     const raw = L1STD.get.Span(lanes);
-    const span = raw > 11 ? 0 : raw;
+    const span = raw > LARGEST_SPAN ? 0 : raw;
     const ptr = L1STD.get.L2Ptr(lanes);
     const entry: L1StreamEntry = {
       paddr,
@@ -143,7 +146,7 @@ export class StreamTable {
       { streamId, paddr, l1std, tableGeneration: this.generation },
       {
         features: this.#features,
-        e2h: CR2.get.E2H(this.#words, R.CR2 / 4) === 1,
+        e2h: usesE2h(this.#words),
         tlb: this.#tlb,
       },
     );

@@ -1,6 +1,6 @@
 /*
- * What a cached translation is made of.
- * Does not model: entries of a Contiguous run held as one; see `tlb.ts` for how they are kept.
+ * What a cached translation is made of (IHI 0070 3.17, 16.2).
+ * Not modelled: entries of a Contiguous run held as one; see `tlb.ts` for how they are kept.
  */
 import type { Footprint } from './stale-footprint.lanes.ts';
 import type { MayBeStale } from './stale-use.ts';

@@ -1,6 +1,6 @@
 /*
  * What a TLB invalidation command removes, at the least (IHI 0070 4.4).
- * Does not model: removing more than that, which is always allowed.
+ * Not modelled: removing more than that, which is always allowed.
  */
 import type { SpaceTags } from './tlb.ts';
 import type { TlbEntry, WalkEntry } from './tlb-entry.ts';

@@ -1,6 +1,6 @@
 /*
  * Cached translations: leaves and intermediate table descriptors, by address space (IHI 0070 3.17, 16.2).
- * Does not model: capacity and replacement (an entry stays until a command removes it), TLB conflicts, the Contiguous hint
+ * Not modelled: capacity and replacement (an entry stays until a command removes it), TLB conflicts, the Contiguous hint
  * (ignoring it is allowed), speculative fills.
  */
 import type { MayBeStale } from './stale-use.ts';

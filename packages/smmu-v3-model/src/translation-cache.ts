@@ -1,6 +1,6 @@
 /*
  * The address translation cache of an endpoint (IHI 0070 3.9.1, 4.5.1): what completions granted, until CMD_ATC_INV.
- * Does not model: capacity and replacement; completions that grant nothing (they are not kept).
+ * Not modelled: capacity and replacement; completions that grant nothing (they are not kept).
  */
 import { type AtcOrigin, overlaps } from './atc-detector.ts';
 import type { AtcInvalidation } from './endpoint-port.ts';
@@ -30,7 +30,12 @@ export class TranslationCache {
     return [...this.#entries];
   }
 
-  lookup(substreamId: number | undefined, privileged: boolean, page: number): AtcEntry | undefined {
+  /** The translation of a page, as an access of this PASID and privilege would use it. */
+  lookup({
+    substreamId,
+    privileged,
+    page,
+  }: Pick<AtcEntry, 'substreamId' | 'privileged'> & { page: number }): AtcEntry | undefined {
     for (const entry of this.#entries)
       if (
         entry.substreamId === substreamId &&

@@ -1,24 +1,27 @@
 /*
- * The path of an untranslated transaction, in the order of the specification (IHI 0070 3.4, 7.2, 7.3): the step numbers below are
- * those of the procedure as this project's notes divide it.
- * Does not model: F_UUT; ATS requests and translated transactions; speculative reads; MPAM; VMS.
+ * The path of an untranslated transaction, in the order of the specification (IHI 0070 3.4, 7.2, 7.3), which the numbered steps below
+ * follow.
+ * Not modelled: speculative reads; MPAM; VMS. What ATS asks for comes through here as transactions of `ats.ts`.
  */
-import { CR0, GBPA, REGISTER_OFFSET as R, S1DSS } from '@iommukit/arm-arch';
+import { GBPA, REGISTER_OFFSET as R, S1DSS } from '@iommukit/arm-arch';
+import { accessMode, effectiveAttributes, isPrivileged } from './access-mode.lanes.ts';
 import type { CachePolicy } from './cache-policy.ts';
 import type { CacheUses } from './cache-uses.ts';
+import { combinedEntry } from './combined-entry.ts';
 import type { ConfigCache } from './config-cache.ts';
 import type { CachedContext } from './context-descriptor.ts';
 import type { ContextTable } from './context-table.ts';
+import { isEnabled } from './control-register.ts';
 import type { FaultState } from './fault.ts';
 import { type Features, inputSize } from './features.ts';
-import { bothPermit, lacksWrite, neededBits, permits, writes } from './permission.lanes.ts';
+import { lacksWrite, neededBits, permits, writes } from './permission.lanes.ts';
 import type { Regime } from './regime.ts';
 import type { Stage2, Stage2Counts } from './stage2.ts';
 import type { CachedStream } from './stream-entry.ts';
 import type { StreamTable } from './stream-table.ts';
-import { NO_SLOT, type TlbEntry } from './tlb-entry.ts';
-import { accessMode, type FrontAccess, type FrontGroup, type TlbFront } from './tlb-front.lanes.ts';
-import { alignKey, isUpper, lookupKey } from './translation-key.lanes.ts';
+import type { TlbEntry } from './tlb-entry.ts';
+import type { FrontAccess, FrontGroup, TlbFront } from './tlb-front.lanes.ts';
+import { isUpper, lookupKey } from './translation-key.lanes.ts';
 import { inHalf } from './walk.lanes.ts';
 
 const NO_SUBSTREAM = -1;
@@ -40,9 +43,8 @@ export class Translator {
   /** The last transaction passed untranslated. */
   bypassed = false;
   tlbHit = false;
-  /** Effective attributes after STE.PRIVCFG and STE.INSTCFG. */
-  privileged = false;
-  instruction = false;
+  /** Attributes of the transaction, see `access-mode.lanes.ts`: those that it comes with, then those after STE.PRIVCFG and INSTCFG. */
+  attributes = 0;
   /** The STE and CD in force; `undefined` where the transaction did not get so far. */
   stream: CachedStream | undefined = undefined;
   context: CachedContext | undefined = undefined;
@@ -106,12 +108,6 @@ export class Translator {
     return this.#entry === undefined ? this.#outer : this.#entry.outer;
   }
 
-  /** Sets the attributes that the next transaction comes with. */
-  setAttributes(privileged: boolean, instruction: boolean): void {
-    this.privileged = privileged;
-    this.instruction = instruction;
-  }
-
   /**
    * Takes a page-aligned address to a page-aligned physical one, or -1 after filling `fault`. `rw` is 0 to read, 1 to write, 2 for
    * both; `ssid` is -1 for SSV=0.
@@ -119,7 +115,7 @@ export class Translator {
   resolve(streamId: number, ssid: number, page: number, rw: number): number {
     const front = this.#front;
     if (front === undefined) return this.#resolve(streamId, ssid, page, rw);
-    const mode = accessMode(rw, this.privileged, this.instruction);
+    const mode = accessMode(rw, this.attributes);
     const slot = front.find(streamId, ssid, page, mode);
     if (slot < 0) return this.#unknown(front, { streamId, ssid, page, mode }, rw);
     const group = front.groupAt(slot);
@@ -168,7 +164,7 @@ export class Translator {
     this.#inner = undefined;
     this.#outer = undefined;
     // Step 2: SMMUEN=0 (3.4, 6.3.9.6).
-    if (CR0.get.SMMUEN(this.#words, R.CR0ACK / 4) === 0) return this.#disabled(page);
+    if (!isEnabled(this.#words)) return this.#disabled(page);
     // Step 3: the STE.
     const stream = this.#stream(streamId);
     if (stream === undefined) return REFUSED;
@@ -260,9 +256,7 @@ export class Translator {
   }
 
   #override(stream: CachedStream, rw: number): void {
-    if (stream.privCfg >= 2) this.privileged = stream.privCfg === 3;
-    if (rw !== 0) this.instruction = false;
-    else if (stream.instCfg >= 2) this.instruction = stream.instCfg === 3;
+    this.attributes = effectiveAttributes(this.attributes, stream, rw);
   }
 
   /** Step 6: stage 1 is passed by, and an address that it could not output is refused whatever A, R and S say (3.4, 3.12). */
@@ -280,7 +274,7 @@ export class Translator {
 
   /** Step 9 alone. */
   #stage2Only(stream: CachedStream, page: number, rw: number): number {
-    const need = neededBits(rw, this.instruction, this.privileged);
+    const need = neededBits(rw, this.attributes);
     const { ipaMisses } = this.#counts;
     const entry = this.#stage2.resolve(stream, page, need, 'IN');
     if (entry === undefined) return REFUSED;
@@ -311,12 +305,12 @@ export class Translator {
     const half = isUpper(page) ? cd.upper : cd.lower;
     this.context = cd;
     this.half = half;
-    if (!inHalf(page, half) || (half.e0pd && !this.privileged)) {
+    if (!inHalf(page, half) || (half.e0pd && !isPrivileged(this.attributes))) {
       this.fault.raiseStage1('F_TRANSLATION');
       return REFUSED;
     }
     const key = lookupKey(page);
-    const need = neededBits(rw, this.instruction, this.privileged);
+    const need = neededBits(rw, this.attributes);
     const { space } = cd;
     const { global } = space;
     const entry = space.lookup(key) ?? (global.isEmpty ? undefined : global.lookup(key));
@@ -384,7 +378,7 @@ export class Translator {
       !walker.isTransient(entry) &&
       !walker.isTransient(outer)
     )
-      entry.space.insert(combine(entry, outer, key));
+      entry.space.insert(combinedEntry(entry, outer, key));
     return outer.output + (output - outer.key);
   }
 
@@ -422,36 +416,4 @@ export class Translator {
       through: stream.stage2 === undefined ? undefined : stream,
     });
   }
-}
-
-/** One entry of both stages, of the smaller size, which falls with whatever removes its stage-1 leaf (16.2). */
-function combine(inner: TlbEntry, outer: TlbEntry, key: number): TlbEntry {
-  const size = Math.min(inner.size, outer.size);
-  const start = alignKey(key, size);
-  const ipa = inner.output + (start - inner.key);
-  // What a hit reads stands first; the same order as in `walk.lanes.ts`, or each use would meet two shapes.
-  return {
-    slot: NO_SLOT,
-    inner,
-    outer,
-    parent: inner.parent,
-    under: inner.under,
-    paddr: inner.paddr,
-    lo: inner.lo,
-    hi: inner.hi,
-    level: inner.level,
-    key: start,
-    size,
-    coverKey: inner.coverKey,
-    coverSize: inner.coverSize,
-    made: inner.made,
-    granuleLg2: inner.granuleLg2,
-    output: outer.output + (ipa - outer.key),
-    permissions: bothPermit(inner.permissions, outer.permissions),
-    dirtied: bothPermit(inner.dirtied, outer.dirtied),
-    clean: inner.clean || outer.clean,
-    space: inner.space,
-    footprint: undefined,
-    stale: undefined,
-  };
 }

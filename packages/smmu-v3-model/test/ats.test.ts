@@ -2,8 +2,9 @@ import { CD_BYTES, REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { u64Of } from '@iommukit/bits';
 import { describe, expect, test } from 'vitest';
 import type { TranslatedResult, TranslationCompletion, TranslationRequest } from '../src/index.ts';
-import { AT, S1_RW, S2_RO, S2_RW, SID, type SteFields } from './nested-machine.lanes.ts';
+import { AT, S1_RW, S2_RO, S2_RW, type SteFields } from './nested-machine.lanes.ts';
 import { ALL_ON, ATSCHK, PortMachine, SMMUEN } from './port-machine.lanes.ts';
+import { SID } from './rig.lanes.ts';
 
 type Options = ConstructorParameters<typeof PortMachine>[0];
 const IPA = 0x9000_0000;

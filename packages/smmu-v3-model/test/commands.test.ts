@@ -1,6 +1,7 @@
 import { CMD_CFGI_STE_RANGE, CMD_SYNC, OPCODE, REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
-import { IDR, Machine, PLACE, RAM } from './machine.lanes.ts';
+import { IDR, Machine, PLACE } from './machine.lanes.ts';
+import { RAM } from './rig.lanes.ts';
 
 const ERR = (cons: number): number => (cons >>> 24) & 0x7f;
 

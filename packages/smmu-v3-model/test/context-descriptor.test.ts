@@ -2,7 +2,8 @@ import { CD } from '@iommukit/arm-arch';
 import { fromBigInt } from '@iommukit/bits';
 import { describe, expect, test } from 'vitest';
 import type { IdrWords } from '../src/index.ts';
-import { CD_DW0, IDR, Machine, PLACE, RAM, verdict } from './machine.lanes.ts';
+import { CD_DW0, IDR, Machine, PLACE } from './machine.lanes.ts';
+import { RAM, verdict } from './rig.lanes.ts';
 
 /** 8 bits of SubstreamID and two-level CD tables. */
 const SUBSTREAMS: IdrWords = { ...IDR, IDR0: IDR.IDR0 | 0x8_0000, IDR1: IDR.IDR1 | (8 << 6) };

@@ -2,8 +2,9 @@ import { CD_BYTES, REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { u64Of } from '@iommukit/bits';
 import { describe, expect, test } from 'vitest';
 import { Endpoint, type EndpointAccess } from '../src/index.ts';
-import { AT, command, S1_RW, S2_RW, SID } from './nested-machine.lanes.ts';
+import { AT, command, S1_RW, S2_RW } from './nested-machine.lanes.ts';
 import { ALL_ON, PortMachine, PRIQEN, SMMUEN } from './port-machine.lanes.ts';
+import { SID } from './rig.lanes.ts';
 
 const at = (iova: number, more: Partial<EndpointAccess> = {}): EndpointAccess => ({
   address: u64Of(iova),

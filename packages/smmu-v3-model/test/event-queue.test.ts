@@ -1,6 +1,7 @@
 import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
-import { CD_DW0, IDR, Machine, PLACE, RAM } from './machine.lanes.ts';
+import { CD_DW0, IDR, Machine, PLACE } from './machine.lanes.ts';
+import { RAM } from './rig.lanes.ts';
 
 function machine(options: ConstructorParameters<typeof Machine>[0] = {}): Machine {
   const made = new Machine(options).enable();

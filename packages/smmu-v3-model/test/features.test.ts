@@ -13,7 +13,7 @@ import {
   UnmodelledError,
 } from '../src/index.ts';
 import { anyFeatures } from './feature-arbitrary.ts';
-import { RAM } from './machine.lanes.ts';
+import { RAM } from './rig.lanes.ts';
 
 const memory = new PhysicalMemory([RAM]);
 

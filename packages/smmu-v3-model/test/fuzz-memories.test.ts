@@ -1,13 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { fuzzMemory, newFuzzReport } from './fuzz-memories.lanes.ts';
 
+const MEMORIES = process.env['IOMMUKIT_SOAK'] === undefined ? 250 : 1000;
+
 describe('any bit pattern in registers, queues and tables has an architected outcome', () => {
   const report = newFuzzReport();
-  test('1000 random memories', { timeout: 60_000 }, () => {
-    for (let seed = 1; seed <= 1000; seed++) fuzzMemory(seed, report);
+  test(`${MEMORIES} random memories`, { timeout: 60_000 }, () => {
+    for (let seed = 1; seed <= MEMORIES; seed++) fuzzMemory(seed, report);
     expect(report.wrong).toEqual([]);
     expect([...report.unmodelled]).toEqual([]);
-    expect(report.memories).toBe(1000);
+    expect(report.memories).toBe(MEMORIES);
   });
 
   test('the memories reach translations, faults and silent aborts', () => {

@@ -2,8 +2,9 @@ import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Endpoint } from '../src/index.ts';
-import { AT, S1_RW, S2_RW, SID } from './nested-machine.lanes.ts';
+import { AT, S1_RW, S2_RW } from './nested-machine.lanes.ts';
 import { ALL_ON, PortMachine } from './port-machine.lanes.ts';
+import { SID } from './rig.lanes.ts';
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const address = fc.record({

@@ -5,7 +5,11 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type CachePolicy, encodeFeatures, type IdrWords, SmmuV3Model } from '../src/index.ts';
 import { anyFeatures } from './feature-arbitrary.ts';
-import { CD_DW0, IDR, Machine, PLACE, RAM } from './machine.lanes.ts';
+import { CD_DW0, IDR, Machine, PLACE } from './machine.lanes.ts';
+import { RAM } from './rig.lanes.ts';
+
+/** With `npm run soak` four times as many. */
+const OFTEN = process.env['IOMMUKIT_SOAK'] === undefined ? 1 : 4;
 
 const word = fc.integer({ min: 0, max: 0xffff_ffff });
 const dword = fc.bigInt({ min: 0n, max: 2n ** 64n - 1n });
@@ -71,7 +75,7 @@ describe('random input never throws but for what is unmodelled', () => {
           for (const offset of registers) smmu.registers.read32(offset);
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 100 * OFTEN },
     );
   });
 
@@ -112,7 +116,7 @@ describe('random input never throws but for what is unmodelled', () => {
             tolerate(() => machine.access(Number(address & ~0xfffn), write ? 'write' : 'read'));
         },
       ),
-      { numRuns: 600 },
+      { numRuns: 150 * OFTEN },
     );
   });
 
@@ -130,7 +134,7 @@ describe('random input never throws but for what is unmodelled', () => {
           for (let i = 0; i < 20; i++) tolerate(() => machine.smmu.run());
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 100 * OFTEN },
     );
   });
 });
@@ -161,7 +165,7 @@ describe('caches never change a result of unchanged memory', () => {
           expect(run({})).toEqual(run({ tlb: 'none', walk: 'none', config: 'none' }));
         },
       ),
-      { numRuns: 200 },
+      { numRuns: 50 * OFTEN },
     );
   });
 });

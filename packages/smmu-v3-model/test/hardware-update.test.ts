@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import { CACHE_NOTHING, type DmaAccess, type ModelOptions } from '../src/index.ts';
-import { verdict } from './machine.lanes.ts';
 import {
   AT,
   type CdFields,
@@ -10,6 +9,7 @@ import {
   S2_RW,
   type SteFields,
 } from './nested-machine.lanes.ts';
+import { verdict } from './rig.lanes.ts';
 
 const DATA = BigInt(AT.data);
 const AF = 0x400n;

@@ -1,7 +1,8 @@
 import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
-import { AT, SID } from './nested-machine.lanes.ts';
+import { AT } from './nested-machine.lanes.ts';
 import { ALL_ON, CMDQEN, EVENTQEN, PortMachine, PRIQ, PRIQEN } from './port-machine.lanes.ts';
+import { SID } from './rig.lanes.ts';
 
 const MSI = AT.data + 0x100;
 /** Nothing is here. */

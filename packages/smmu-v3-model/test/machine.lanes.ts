@@ -1,9 +1,7 @@
 import { CMD_SYNC, OPCODE, REGISTER_OFFSET as R } from '@iommukit/arm-arch';
-import { fromBigInt, u64Of } from '@iommukit/bits';
-import { PhysicalMemory } from '@iommukit/platform';
-import { type DmaResult, type IdrWords, type ModelOptions, SmmuV3Model } from '../src/index.ts';
+import type { IdrWords, ModelOptions } from '../src/index.ts';
+import { RIG_AT, Rig, SID } from './rig.lanes.ts';
 
-export const RAM = { base: 0x4000_0000, size: 0x1000_0000 } as const;
 /** ID registers of the captures (QEMU 11.1.3, nested). */
 export const IDR: IdrWords = {
   IDR0: 0x0d44101b,
@@ -13,14 +11,7 @@ export const IDR: IdrWords = {
   AIDR: 1,
 };
 
-export const PLACE = {
-  strtab: 0x4020_0000,
-  cd: 0x4026_0000,
-  cmdq: 0x4028_0000,
-  evtq: 0x4029_0000,
-  table: 0x4040_0000,
-  data: 0x4100_0000,
-} as const;
+export const PLACE = { ...RIG_AT, table: 0x4040_0000 } as const;
 
 /** STE of the captures: dw0 with the CD pointer, Config=101 and V; dw1. */
 export const STE_DW1 = 0xd6n;
@@ -29,24 +20,14 @@ export const LEAF_RW = 0xf47n;
 export const LEAF_RO = 0xfc7n;
 
 /** A machine with one mapped page, programmed as Linux does it, words taken from the captures. */
-export class Machine {
-  readonly memory: PhysicalMemory = new PhysicalMemory([RAM]);
-  readonly smmu: SmmuV3Model;
-  readonly lines: string[] = [];
+export class Machine extends Rig {
+  readonly lines: string[];
   #prod = 0;
 
   constructor(options: Partial<ModelOptions> = {}) {
-    this.smmu = new SmmuV3Model({
-      memory: this.memory,
-      idr: IDR,
-      onInterrupt: (line) => this.lines.push(line),
-      ...options,
-    });
-  }
-
-  word(pa: number, value: bigint): void {
-    const { lo, hi } = fromBigInt(value);
-    this.memory.store64(pa, lo, hi);
+    const lines: string[] = [];
+    super({ idr: IDR, onInterrupt: (line) => lines.push(line), ...options });
+    this.lines = lines;
   }
 
   /** Registers as in the captures, with a linear stream table of 512 streams; queues of 16 and 8 entries. */
@@ -100,7 +81,7 @@ export class Machine {
 
   /** Stream 0x30 with ASID 6, one read-write page at 0x1000 and one read-only page at 0x2000. Returns the leaves' addresses. */
   device(): { rw: number; ro: number } {
-    this.ste(0x30, BigInt(PLACE.cd) | 0xbn).cd();
+    this.ste(SID, BigInt(PLACE.cd) | 0xbn).cd();
     const rw = this.map(0x1000, BigInt(PLACE.data) | LEAF_RW);
     const ro = this.map(0x2000, BigInt(PLACE.data + 0x1000) | LEAF_RO);
     return { rw, ro };
@@ -127,26 +108,4 @@ export class Machine {
   sync(): Uint32Array {
     return CMD_SYNC.encode({ Opcode: OPCODE.SYNC });
   }
-
-  access(iova: number, rw: 'read' | 'write' = 'read', more: object = {}): DmaResult {
-    return this.smmu.translate({ streamId: 0x30, address: u64Of(iova), rw, ...more });
-  }
-
-  /** The record in slot `index` of the event queue, as hex doublewords. */
-  record(index: number): string[] {
-    return [0, 8, 16, 24].map((offset) => {
-      const lo = this.memory.load64(PLACE.evtq + index * 32 + offset);
-      return `0x${((BigInt(this.memory.hi) << 32n) | BigInt(lo)).toString(16)}`;
-    });
-  }
-
-  reg(offset: number): number {
-    return this.smmu.registers.read32(offset);
-  }
-}
-
-/** One word that tells what became of an access. */
-export function verdict(result: DmaResult): string {
-  if (result.outcome === 'fault') return result.event.event;
-  return result.outcome === 'abort' ? result.reason : result.outcome;
 }

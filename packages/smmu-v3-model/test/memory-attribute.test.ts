@@ -35,6 +35,14 @@ function machine(config: 5 | 6 | 7, ste: SteFields = {}, cd: CdFields = {}): Nes
 /** MAIR: 0 Device-nGnRnE, 1 Non-cacheable, 2 write-back, 3 Device-GRE, 4 inner WT outer WB. */
 const MAIR = { MAIR0: 0x0cff_4400, MAIR1: 0x0000_00fb };
 
+/** What leaves, with AttrIndx of stage 1 and MemAttr of stage 2. */
+function throughBoth(ste: SteFields, index: bigint, memAttr: bigint): string {
+  const m = machine(7, ste, MAIR);
+  m.s1(0x1000, 0x9000_0000n | (S1_RW & ~0x1cn) | (index << 2n));
+  m.s2(0x9000_0000, DATA | (S2_RW & ~0x3cn) | (memAttr << 2n));
+  return short(m.access(0x1000));
+}
+
 test.each([
   [0n, 3n, 'Device-nGnRnE OSH'],
   [1n, 3n, 'NC OSH'],
@@ -73,10 +81,7 @@ test.each([
   [3n, 0b0001n, 'Device-nGnRE OSH'],
   [4n, 0b1010n, 'WT ISH'],
 ])('nested: AttrIndx %d with MemAttr %d: %s (13.1.6)', (index, memAttr, expected) => {
-  const m = machine(7, {}, MAIR);
-  m.s1(0x1000, 0x9000_0000n | (S1_RW & ~0x1cn) | (index << 2n));
-  m.s2(0x9000_0000, DATA | (S2_RW & ~0x3cn) | (memAttr << 2n));
-  expect(short(m.access(0x1000))).toBe(expected);
+  expect(throughBoth({}, index, memAttr)).toBe(expected);
 });
 
 test.each([
@@ -87,10 +92,7 @@ test.each([
   [2n, 0b0101n, 'NC OSH'],
   [2n, 0b0001n, 'Device-nGnRE OSH'],
 ])('forced write-back: AttrIndx %d with MemAttr %d: %s', (index, memAttr, expected) => {
-  const m = machine(7, { S2FWB: 1 }, MAIR);
-  m.s1(0x1000, 0x9000_0000n | (S1_RW & ~0x1cn) | (index << 2n));
-  m.s2(0x9000_0000, DATA | (S2_RW & ~0x3cn) | (memAttr << 2n));
-  expect(short(m.access(0x1000))).toBe(expected);
+  expect(throughBoth({ S2FWB: 1 }, index, memAttr)).toBe(expected);
 });
 
 test.each<[SteFields, string]>([

@@ -1,28 +1,8 @@
 import { CD, REGISTER_OFFSET as R, STE } from '@iommukit/arm-arch';
-import { fromBigInt, u64Of } from '@iommukit/bits';
-import { PhysicalMemory } from '@iommukit/platform';
-import {
-  type DmaAccess,
-  type DmaResult,
-  encodeFeatures,
-  FEATURE_PRESETS,
-  type Features,
-  type ModelOptions,
-  SmmuV3Model,
-} from '../src/index.ts';
+import { encodeFeatures, FEATURE_PRESETS, type Features, type ModelOptions } from '../src/index.ts';
+import { RIG_AT, Rig, SID } from './rig.lanes.ts';
 
-const RAM = { base: 0x4000_0000, size: 0x1000_0000 } as const;
-
-export const AT = {
-  strtab: 0x4020_0000,
-  cd: 0x4026_0000,
-  cmdq: 0x4028_0000,
-  evtq: 0x4029_0000,
-  stage1: 0x4040_0000,
-  stage2: 0x4080_0000,
-  data: 0x4100_0000,
-} as const;
-export const SID = 0x30;
+export const AT = { ...RIG_AT, stage1: 0x4040_0000, stage2: 0x4080_0000 } as const;
 export const VMID = 3;
 export const ASID = 6;
 /** Stage-1 leaf: valid page, AttrIndx 1, unprivileged read-write, ISH, AF, nG. */
@@ -36,9 +16,7 @@ export type SteFields = Partial<Parameters<typeof STE.encode>[0]>;
 export type CdFields = Partial<Parameters<typeof CD.encode>[0]>;
 
 /** A machine whose stream 0x30 uses stage 1, stage 2 or both, 4 KiB granule; stage 2 maps IPA to itself plus `shift`. */
-export class NestedMachine {
-  readonly memory: PhysicalMemory = new PhysicalMemory([RAM]);
-  readonly smmu: SmmuV3Model;
+export class NestedMachine extends Rig {
   #prod = 0;
   #next = { [AT.stage1]: AT.stage1 as number, [AT.stage2]: AT.stage2 as number };
 
@@ -47,8 +25,7 @@ export class NestedMachine {
     more: Partial<ModelOptions> = {},
   ) {
     const { features = {}, policy = {} } = options;
-    this.smmu = new SmmuV3Model({
-      memory: this.memory,
+    super({
       idr: encodeFeatures({ ...FEATURE_PRESETS.full, ...features }),
       policy,
       ...more,
@@ -60,21 +37,6 @@ export class NestedMachine {
     registers.write64(R.CMDQ_BASE, AT.cmdq + 6, 0);
     registers.write64(R.EVENTQ_BASE, AT.evtq + 5, 0);
     registers.write32(R.CR0, 0xd);
-  }
-
-  word(pa: number, value: bigint): void {
-    const { lo, hi } = fromBigInt(BigInt.asUintN(64, value));
-    this.memory.store64(pa, lo, hi);
-  }
-
-  read(pa: number): bigint {
-    const lo = this.memory.load64(pa);
-    return (BigInt(this.memory.hi) << 32n) | BigInt(lo);
-  }
-
-  words(pa: number, words: Uint32Array): void {
-    for (let i = 0; i < words.length; i += 2)
-      this.memory.store64(pa + i * 4, words[i] as number, words[i + 1] as number);
   }
 
   ste(config: 5 | 6 | 7, more: SteFields = {}, sid = SID): this {
@@ -161,10 +123,6 @@ export class NestedMachine {
     return { s1, s2, cd: under, table };
   }
 
-  access(iova: number, rw: DmaAccess['rw'] = 'read', more: Partial<DmaAccess> = {}): DmaResult {
-    return this.smmu.translate({ streamId: SID, address: u64Of(iova), rw, ...more });
-  }
-
   command(dw0: bigint, dw1 = 0n): void {
     for (const [a, b] of [
       [dw0, dw1],
@@ -177,10 +135,6 @@ export class NestedMachine {
     }
     this.smmu.registers.write32(R.CMDQ_PROD, this.#prod);
     this.smmu.run();
-  }
-
-  record(index: number): string[] {
-    return [0, 8, 16, 24].map((at) => `0x${this.read(AT.evtq + index * 32 + at).toString(16)}`);
   }
 
   get records(): number {

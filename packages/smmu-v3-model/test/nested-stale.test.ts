@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CACHE_EVERYTHING, CACHE_NOTHING, type CachePolicy } from '../src/index.ts';
-import { verdict } from './machine.lanes.ts';
-import { AT, command, NestedMachine, S1_RW, S2_RW, SID, VMID } from './nested-machine.lanes.ts';
+import { AT, command, NestedMachine, S1_RW, S2_RW, VMID } from './nested-machine.lanes.ts';
+import { SID, verdict } from './rig.lanes.ts';
 
 type Places = ReturnType<NestedMachine['nested']>;
 type Command = readonly [string, () => readonly [bigint, bigint]];

@@ -1,8 +1,8 @@
 import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
 import type { PageHint } from '../src/index.ts';
-import { SID } from './nested-machine.lanes.ts';
 import { PortMachine } from './port-machine.lanes.ts';
+import { SID } from './rig.lanes.ts';
 
 const ADDRESS = { lo: 0x89ab_cdef, hi: 0xff12_3456 };
 

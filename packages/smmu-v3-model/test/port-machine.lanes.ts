@@ -1,6 +1,7 @@
 import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import type { Features, ModelOptions, StallEnd, StalledTransaction } from '../src/index.ts';
-import { AT, NestedMachine, SID } from './nested-machine.lanes.ts';
+import { AT, NestedMachine } from './nested-machine.lanes.ts';
+import { SID } from './rig.lanes.ts';
 
 export const PRIQ = 0x402a_0000;
 export const SMMUEN = 1;
@@ -42,14 +43,6 @@ export class PortMachine extends NestedMachine {
     registers.write64(R.PRIQ_BASE, PRIQ + 2, 0);
     registers.write32(R.IRQ_CTRL, 7);
     registers.write32(R.CR0, cr0);
-  }
-
-  reg(offset: number): number {
-    return this.smmu.registers.read32(offset);
-  }
-
-  set(offset: number, value: number): void {
-    this.smmu.registers.write32(offset, value);
   }
 
   /** The two doublewords of a page request in memory. */

@@ -1,8 +1,9 @@
 import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
 import { Endpoint, type PageRequest } from '../src/index.ts';
-import { AT, SID } from './nested-machine.lanes.ts';
+import { AT } from './nested-machine.lanes.ts';
 import { ALL_ON, PortMachine, PRIQEN, SMMUEN } from './port-machine.lanes.ts';
+import { SID } from './rig.lanes.ts';
 
 const request = (more: Partial<PageRequest> = {}): PageRequest => ({
   streamId: SID,
@@ -66,14 +67,16 @@ describe('interrupts (IHI 0070 3.18, 6.3.36)', () => {
     m.set(R.IRQ_CTRL, 0);
     m.set(R.PRIQ_IRQ_CFG2, 0x8000_0000);
     m.set(R.IRQ_CTRL, 7);
-    const count = (last: boolean): number => {
+    const count = (of: Partial<PageRequest>): number => {
       m.lines.length = 0;
-      m.smmu.pageRequest(request({ last }));
+      m.smmu.pageRequest(request(of));
       return m.lines.length;
     };
-    expect([count(false), count(true), count(true), count(false)]).toEqual([0, 1, 1, 0]);
+    const last = { last: true };
+    const early = { last: false };
+    expect([count(early), count(last), count(last), count(early)]).toEqual([0, 1, 1, 0]);
     // Four entries: what follows is lost.
-    expect([count(false), count(true)]).toEqual([0, 1]);
+    expect([count(early), count(last)]).toEqual([0, 1]);
   });
 });
 

@@ -1,8 +1,8 @@
 import { STE } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
 import { CACHE_NOTHING, type Features } from '../src/index.ts';
-import { verdict } from './machine.lanes.ts';
 import { AT, NestedMachine, S2_RO, S2_RW, type SteFields } from './nested-machine.lanes.ts';
+import { verdict } from './rig.lanes.ts';
 
 const DATA = BigInt(AT.data);
 
@@ -201,9 +201,10 @@ describe('translation by stage 2 alone (IHI 0070 3.4, 7.3.12-7.3.16)', () => {
   ])('XNX, XN=%d: unprivileged %s, privileged %s', (xn, el0, el1) => {
     const m = alone();
     m.s2(0x4000, DATA | S2_RW | (xn << 53n));
-    const run = (privileged: boolean): string =>
-      verdict(m.access(0x4000, 'read', { instruction: true, privileged }));
-    expect([run(false), run(true)]).toEqual([el0, el1]);
+    const fetched = [false, true].map((privileged) =>
+      verdict(m.access(0x4000, 'read', { instruction: true, privileged })),
+    );
+    expect(fetched).toEqual([el0, el1]);
     expect(verdict(m.access(0x4000))).toBe('ok');
   });
 

@@ -2,12 +2,14 @@ import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
 import { CACHE_NOTHING } from '../src/index.ts';
 import { AT, S1_RW, S2_RW } from './nested-machine.lanes.ts';
-import { give, L1STD_ACTIVE, OTHER, type StaleRig, type Words } from './stale-rig.lanes.ts';
+import { give, OTHER, type StaleRig, type Words } from './stale-rig.lanes.ts';
 import {
   cached,
   fresh,
   IPA,
   LEAF_TO_OTHER,
+  l1cdAppears,
+  l1stdAppears,
   nested,
   OTHER_SID,
   type Row,
@@ -94,11 +96,7 @@ const items: readonly Item[] = [
   {
     name: 'L1STD',
     kind: 'l1std',
-    make: (m) => {
-      m.stage1();
-      m.twoLevel(0n);
-      return { change: () => m.word(OTHER.l1std, L1STD_ACTIVE), use: () => m.see() };
-    },
+    make: l1stdAppears,
     removedBy: ['CFGI_STE 0', 'CFGI_STE 0 neighbour', 'CFGI_STE_RANGE', 'CFGI_ALL'],
   },
   {
@@ -110,14 +108,7 @@ const items: readonly Item[] = [
   {
     name: 'L1CD',
     kind: 'l1cd',
-    make: (m) => {
-      substreams(m);
-      m.word(OTHER.cds, 0n);
-      return {
-        change: () => m.word(OTHER.cds, BigInt(AT.cd) | 1n),
-        use: () => m.see(0x1000, { substreamId: 1 }),
-      };
-    },
+    make: l1cdAppears,
     // An L1CD names 64 SubstreamIDs, and any of them reaches it.
     removedBy: [...BY_STE, 'CFGI_CD 0', 'CFGI_CD 0 of another', 'CFGI_CD_ALL'],
   },

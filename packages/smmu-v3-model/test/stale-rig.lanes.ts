@@ -7,9 +7,9 @@ import {
   Endpoint,
   type StaleUse,
 } from '../src/index.ts';
-import { verdict } from './machine.lanes.ts';
-import { ASID, AT, S2_RW, SID, VMID } from './nested-machine.lanes.ts';
+import { ASID, AT, S2_RW, VMID } from './nested-machine.lanes.ts';
 import { ALL_ON, PortMachine } from './port-machine.lanes.ts';
+import { SID, verdict } from './rig.lanes.ts';
 
 /** Two doublewords of a command. */
 export type Words = readonly [dw0: bigint, dw1: bigint];

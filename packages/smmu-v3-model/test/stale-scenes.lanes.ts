@@ -1,6 +1,7 @@
 import { CACHE_NOTHING, type CachePolicy } from '../src/index.ts';
-import { AT, S1_RW, SID } from './nested-machine.lanes.ts';
-import { OTHER, StaleRig, type Words } from './stale-rig.lanes.ts';
+import { AT, S1_RW } from './nested-machine.lanes.ts';
+import { SID } from './rig.lanes.ts';
+import { L1STD_ACTIVE, OTHER, StaleRig, type Words } from './stale-rig.lanes.ts';
 
 /** What a row of the table does: `warm` fills the caches where `use` alone does not. */
 export interface Scene {
@@ -64,6 +65,23 @@ export function substreams(m: StaleRig): void {
   m.ste(5, { S1ContextPtr: OTHER.cds, S1CDMax: 8, S1Fmt: 1 });
   for (const ssid of [1, 2]) m.cd({}, AT.cd + ssid * 64);
   m.word(OTHER.cds, BigInt(AT.cd) | 1n);
+}
+
+/** The L1CD of SubstreamID 1 becomes valid. */
+export function l1cdAppears(m: StaleRig): Scene {
+  substreams(m);
+  m.word(OTHER.cds, 0n);
+  return {
+    change: () => m.word(OTHER.cds, BigInt(AT.cd) | 1n),
+    use: () => m.see(0x1000, { substreamId: 1 }),
+  };
+}
+
+/** The L1STD of the stream becomes active. */
+export function l1stdAppears(m: StaleRig): Scene {
+  m.stage1();
+  m.twoLevel(0n);
+  return { change: () => m.word(OTHER.l1std, L1STD_ACTIVE), use: () => m.see() };
 }
 
 export function twoStreams(m: StaleRig): () => string {

@@ -9,7 +9,8 @@ import {
 } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
 import type { CachePolicy } from '../src/index.ts';
-import { CD_DW0, Machine, PLACE, verdict } from './machine.lanes.ts';
+import { CD_DW0, Machine, PLACE } from './machine.lanes.ts';
+import { verdict } from './rig.lanes.ts';
 
 const DATA = BigInt(PLACE.data);
 

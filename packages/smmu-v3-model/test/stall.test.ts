@@ -1,8 +1,9 @@
 import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
 import type { ModelOptions } from '../src/index.ts';
-import { AT, command, S1_RW, S2_RW, SID } from './nested-machine.lanes.ts';
+import { AT, command, S1_RW, S2_RW } from './nested-machine.lanes.ts';
 import { ALL_ON, EVENTQEN, PortMachine } from './port-machine.lanes.ts';
+import { SID } from './rig.lanes.ts';
 
 type Options = ConstructorParameters<typeof PortMachine>[0];
 

@@ -1,6 +1,7 @@
 import { REGISTER_OFFSET as R } from '@iommukit/arm-arch';
 import { describe, expect, test } from 'vitest';
-import { IDR, Machine, PLACE, RAM, verdict } from './machine.lanes.ts';
+import { IDR, Machine, PLACE } from './machine.lanes.ts';
+import { RAM, verdict } from './rig.lanes.ts';
 
 const CD_POINTER = BigInt(PLACE.cd);
 

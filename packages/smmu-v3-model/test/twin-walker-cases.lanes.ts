@@ -2,7 +2,7 @@
  * Generated cases for the twin: configurations that are legal for a set of features, with tables that map some addresses, then a
  * few mutations. Deep paths are reached because most of a case is legal.
  */
-import { type TwinAttributes, twinConsistent } from './twin-walker-attributes.lanes.ts';
+import { type MappedInput, twinAccesses } from './twin-walker-accesses.lanes.ts';
 import {
   bits,
   sizeOf,
@@ -42,7 +42,7 @@ class CaseBuilder {
   readonly space: Space = new Space();
   readonly config: number;
   readonly ste: bigint[] = [0n, 0n, 0n, 0n, 0n, 0n, 0n, 0n];
-  readonly inputs: { address: bigint; ssid: number | undefined; span: bigint; tbi: boolean }[] = [];
+  readonly inputs: MappedInput[] = [];
   stage2: TableBuilder | undefined;
   s2output = 0;
   s2input = 0;
@@ -63,8 +63,7 @@ class CaseBuilder {
   structure(bytes: bigint, limit: number): TablePlace {
     const { dice } = this;
     if (this.stage2 === undefined) {
-      const high = limit >= 52 && dice.chance(50);
-      const pa = this.space.alloc(bytes, high);
+      const pa = this.space.alloc(bytes, limit >= 52 && dice.chance(50) ? 'high' : 'low');
       return { address: pa, pa };
     }
     const page = 1n << BigInt(this.stage2.shape.granule);
@@ -86,7 +85,7 @@ class CaseBuilder {
   }
 
   mapStage2(ipa: bigint, pa: bigint, how: { level: number; table: boolean }): void {
-    const { dice, stage2, f } = this;
+    const { dice, stage2 } = this;
     if (stage2 === undefined) return;
     const low = BigInt(stage2.low(how.level));
     let d = encodeOutput(stage2.shape, (pa >> low) << low);
@@ -105,7 +104,7 @@ class CaseBuilder {
     if (!stage2.shape.ds) d |= place(dice.below(4), 8);
     if (dice.chance(30)) d |= place(dice.below(4), 53);
     if (dice.chance(10)) d |= place(1, 52);
-    if (how.level < 3 && dice.chance(15)) d |= place(1, 16) & ~(f.oas >= 52 ? 0n : 0n);
+    if (how.level < 3 && dice.chance(15)) d |= place(1, 16);
     if (dice.chance(10)) d |= place(dice.below(16), 55);
     stage2.map(ipa, how.level, d);
   }
@@ -141,14 +140,14 @@ class CaseBuilder {
     this.httuS2 = ha;
     const high = this.s2output >= 52 && wide;
     const bytes = 1n << BigInt(Math.max(n + 3, 6));
-    const pa = this.space.alloc(bytes, high && dice.chance(50));
+    const pa = this.space.alloc(bytes, high && dice.chance(50) ? 'high' : 'low');
     this.stage2 = new TableBuilder(
       this.space,
       { granule, size, start: start.level, ds, wide },
       { address: pa, pa },
       {
         place: (size) => {
-          const at = this.space.alloc(size, high && dice.chance(50));
+          const at = this.space.alloc(size, high && dice.chance(50) ? 'high' : 'low');
           return { address: at, pa: at };
         },
         limits: () =>
@@ -464,56 +463,8 @@ class CaseBuilder {
     if (this.inputs.length === 0 || config === 4)
       this.inputs.push({ address: dice.wide(f.oas), ssid: undefined, span: 1n, tbi: false });
     const strtab = this.streamTable();
-    const accesses = this.accesses(strtab.sid, cdMax ?? 0);
+    const accesses = twinAccesses(dice, this.inputs, { sid: strtab.sid, cdMax: cdMax ?? 0 });
     return { space: this.space, strtab, accesses, note: `config ${config} ${this.world}` };
-  }
-
-  /** What a device may send: both cache levels alike, consistent (13.1.7). */
-  incoming(): TwinAttributes {
-    const { dice } = this;
-    const policy = dice.pick(['NC', 'WT', 'WB', 'WB'] as const);
-    const type = dice.pick(['Normal', 'Normal', 'Normal', 'Device-nGnRE', 'Device-GRE'] as const);
-    const none = type !== 'Normal' || policy === 'NC';
-    const level = {
-      policy: none ? 'NC' : policy,
-      readAllocate: !none && dice.chance(60),
-      writeAllocate: !none && dice.chance(60),
-      transient: !none && dice.chance(30),
-    } as const;
-    return twinConsistent({
-      type,
-      inner: level,
-      outer: level,
-      shareability: dice.pick(['NSH', 'ISH', 'OSH']),
-    });
-  }
-
-  accesses(sid: number, cdMax: number): TwinAccess[] {
-    const { dice } = this;
-    const all: TwinAccess[] = [];
-    for (let i = 0; i < 8; i++) {
-      const input = dice.pick(this.inputs);
-      let address = input.address + (dice.wide(40) & (input.span - 1n));
-      if (input.tbi && dice.chance(70))
-        address = (address & (2n ** 56n - 1n)) | (dice.wide(8) << 56n);
-      if (dice.chance(6)) address ^= 1n << BigInt(dice.below(64));
-      if (dice.chance(3)) address = dice.wide(64);
-      const write = dice.chance(40);
-      const atomic = write && dice.chance(15);
-      let ssid = input.ssid;
-      if (dice.chance(3)) ssid = dice.chance(50) ? undefined : dice.below(2 ** Math.max(1, cdMax));
-      all.push({
-        sid: dice.chance(2) ? dice.below(2 ** 12) : sid,
-        ssid,
-        address,
-        write,
-        ...(atomic ? { atomic } : {}),
-        privileged: dice.chance(35),
-        instruction: dice.chance(20),
-        ...(dice.chance(30) ? { attributes: this.incoming() } : {}),
-      });
-    }
-    return all;
   }
 }
 

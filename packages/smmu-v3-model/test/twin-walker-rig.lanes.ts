@@ -7,6 +7,7 @@ import { createPrng, PhysicalMemory } from '@iommukit/platform';
 import {
   CACHE_NOTHING,
   type CachePolicy,
+  type DmaAccess,
   type DmaResult,
   encodeFeatures,
   FEATURE_PRESETS,
@@ -176,15 +177,7 @@ export class TwinRig {
   }
 
   access(a: TwinAccess): DmaResult {
-    return this.smmu.translate({
-      streamId: a.sid,
-      substreamId: a.ssid,
-      address: { lo: Number(a.address & 0xffff_ffffn), hi: Number(a.address >> 32n) },
-      rw: a.atomic === true ? 'atomic' : a.write ? 'write' : 'read',
-      privileged: a.privileged,
-      instruction: a.instruction,
-      ...(a.attributes === undefined ? {} : { attributes: a.attributes }),
-    });
+    return this.smmu.translate(dmaAccessOf(a));
   }
 
   /** The records that came since the last call. */
@@ -218,11 +211,27 @@ function attributeText({ type, inner, outer, shareability }: TwinAttributes): st
   return `${type} i${level(inner)} o${level(outer)} ${shareability}`;
 }
 
+/** An access of the twin as the model takes it. */
+export function dmaAccessOf(a: TwinAccess): DmaAccess {
+  return {
+    streamId: a.sid,
+    substreamId: a.ssid,
+    address: { lo: Number(a.address & 0xffff_ffffn), hi: Number(a.address >> 32n) },
+    rw: a.atomic === true ? 'atomic' : a.write ? 'write' : 'read',
+    privileged: a.privileged,
+    instruction: a.instruction,
+    ...(a.attributes === undefined ? {} : { attributes: a.attributes }),
+  };
+}
+
+/** Whether the memory attributes of a translated access are part of its text. */
+export type ShownText = 'plain' | 'with-attributes';
+
 /** An outcome as text: kind, address or response, records with STAG removed. */
-export function twinText(result: TwinResult, attributes = false): string {
+export function twinText(result: TwinResult, shown: ShownText = 'plain'): string {
   if (result.kind === 'ok')
     return `${result.route === 'off' || result.route === 'bypass' ? 'bypass' : 'ok'} ${hex(result.pa)}${
-      attributes ? ` ${attributeText(result.attributes)}` : ''
+      shown === 'with-attributes' ? ` ${attributeText(result.attributes)}` : ''
     }`;
   if (result.kind === 'abort') return 'abort';
   if (!result.recorded) {
@@ -235,20 +244,20 @@ export function twinText(result: TwinResult, attributes = false): string {
 export function modelText(
   result: DmaResult,
   records: readonly (readonly bigint[])[],
-  attributes = false,
+  shown: ShownText = 'plain',
 ): string {
   const first = records[0];
-  const shown = first
+  const words = first
     ?.map((word, i) => hex(i === 1 && result.outcome === 'stall' ? word & ~0xffffn : word))
     .join(' ');
   const more = records.length > 1 ? ` and ${records.length - 1} more` : '';
   if (result.outcome === 'ok' || result.outcome === 'bypass')
     return `${result.outcome} ${hex(BigInt(result.paddr))}${
-      attributes ? ` ${attributeText(result.attributes)}` : ''
+      shown === 'with-attributes' ? ` ${attributeText(result.attributes)}` : ''
     }${first === undefined ? '' : ' recorded'}`;
   if (result.outcome === 'abort') return `abort${first === undefined ? '' : ' recorded'}`;
   const response = result.outcome === 'stall' ? 'stall' : result.response;
-  return `${result.event.event} ${response} ${shown ?? result.record}${more}`;
+  return `${result.event.event} ${response} ${words ?? result.record}${more}`;
 }
 
 function outcomeKey(result: TwinResult): string {
@@ -265,11 +274,11 @@ const AF = 1n << 10n;
 const S1_RO = 1n << 7n;
 
 /** Words of tables that the two left different; updates on the way to a fault may be made or not (3.13). */
-function memoryDifference(rig: TwinRig, one: TwinCase, failed: boolean): string {
+function memoryDifference(rig: TwinRig, one: TwinCase, end: 'passed' | 'failed'): string {
   for (const [at, word] of one.space.words) {
     const theirs = rig.word(Number(at));
     if (theirs === word) continue;
-    if (!failed || ((theirs ^ word) & ~(AF | S1_RO)) !== 0n)
+    if (end === 'passed' || ((theirs ^ word) & ~(AF | S1_RO)) !== 0n)
       return `${hex(at)}: model ${hex(theirs)}, twin ${hex(word)}`;
     one.space.words.set(at, theirs);
   }
@@ -337,11 +346,11 @@ function runCase(
   rig.load(one);
   for (const access of one.accesses) {
     let model: string;
-    let failed = true;
+    let end: 'passed' | 'failed' = 'failed';
     try {
       const result = rig.access(access);
-      model = modelText(result, rig.records(), true);
-      failed = result.outcome !== 'ok' && result.outcome !== 'bypass';
+      model = modelText(result, rig.records(), 'with-attributes');
+      if (result.outcome === 'ok' || result.outcome === 'bypass') end = 'passed';
       if (result.outcome === 'stall') rig.release();
     } catch (error) {
       if (!(error instanceof UnmodelledError)) throw error;
@@ -350,11 +359,11 @@ function runCase(
       continue;
     }
     const result = twinWalk(one.space, one.registers, access);
-    const twin = twinText(result, true);
+    const twin = twinText(result, 'with-attributes');
     report.pairs++;
     count(report.outcomes, outcomeKey(result));
     const quick = quickDifference(rig, access, result);
-    const words = rig.f.httu > 0 ? memoryDifference(rig, one, failed) : '';
+    const words = rig.f.httu > 0 ? memoryDifference(rig, one, end) : '';
     if (model === twin && words === '' && quick === '') continue;
     report.differing++;
     if (report.differences.length < keep)

@@ -64,9 +64,10 @@ export class Space implements TwinMemory {
     this.targets.push(address);
   }
 
-  alloc(bytes: bigint, high = false): bigint {
-    const at = ((high ? this.#high : this.#low) + bytes - 1n) & ~(bytes - 1n);
-    if (high) this.#high = at + bytes;
+  /** Room for `bytes`, a power of two; `high` is where only 52-bit addresses reach. */
+  alloc(bytes: bigint, region: 'low' | 'high' = 'low'): bigint {
+    const at = ((region === 'high' ? this.#high : this.#low) + bytes - 1n) & ~(bytes - 1n);
+    if (region === 'high') this.#high = at + bytes;
     else this.#low = at + bytes;
     return at;
   }

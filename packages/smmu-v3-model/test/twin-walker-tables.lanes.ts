@@ -101,8 +101,9 @@ function walk(run: TwinRun, g: Geometry, base: bigint, input: bigint, hooks: Wal
   }
 }
 
-function alignBase(base: bigint, n: number, wide: boolean): bigint {
-  const low = BigInt(Math.max(n + 3, wide ? 6 : 4));
+/** A root of `2^n` descriptors, aligned to its size; of 52-bit addresses (`ps` is IPS or S2PS, bits) to 64 bytes at the least. */
+function alignBase(base: bigint, n: number, ps: number): bigint {
+  const low = BigInt(Math.max(n + 3, ps >= 52 ? 6 : 4));
   return (base >> low) << low;
 }
 
@@ -134,7 +135,7 @@ export function translateStage2(run: TwinRun, ste: SteView, request: Stage2Reque
     oas: run.f.oas,
     output: ste.s2ps,
   };
-  const base = alignBase(ste.s2ttb, stage2Start(ste) as number, ste.s2ps >= 52);
+  const base = alignBase(ste.s2ttb, stage2Start(ste) as number, ste.s2ps);
   const leaf = walk(run, g, base, ipa, {
     fail,
     locate: (address) => address,
@@ -146,16 +147,16 @@ export function translateStage2(run: TwinRun, ste: SteView, request: Stage2Reque
   const { descriptor } = leaf;
   const bit = (n: number): boolean => bits(descriptor, n, n) === 1;
   if (!bit(10) && !ste.s2ha && !ste.s2affd) fail('F_ACCESS');
-  const refuse = (asRead: boolean): never =>
+  const refuse = (as: 'read' | 'write'): never =>
     translationFault(
       run,
       'F_PERMISSION',
-      { ...place, asRead, tableWrite: request.class === 'TT' && request.write },
+      { ...place, asRead: as === 'read', tableWrite: request.class === 'TT' && request.write },
       model,
     );
   if (request.class !== 'IN') {
     const device = ste.fwb ? !bit(4) : !bit(5) && !bit(4);
-    if (ste.s2ptw && device) refuse(false);
+    if (ste.s2ptw && device) refuse('write');
   }
   const clean = !bit(7) && bit(51) && ste.s2hd && request.class !== 'CD';
   if (request.execute) {
@@ -163,10 +164,10 @@ export function translateStage2(run: TwinRun, ste: SteView, request: Stage2Reque
     const never = run.f.xnx
       ? [false, request.privileged, true, !request.privileged][code] === true
       : code >= 2;
-    if (never) refuse(false);
+    if (never) refuse('write');
   } else {
-    if (request.write && !bit(7) && !clean) refuse(false);
-    if (request.read && !bit(6)) refuse(request.class === 'IN');
+    if (request.write && !bit(7) && !clean) refuse('write');
+    if (request.read && !bit(6)) refuse(request.class === 'IN' ? 'read' : 'write');
   }
   if (request.class === 'IN') {
     const sh = ste.s2ds ? bits(ste.dw[2] as bigint, 45, 44) : bits(descriptor, 9, 8);
@@ -208,13 +209,13 @@ export function translateStage1(run: TwinRun, ste: SteView, cd: CdView): bigint 
   const resolved = size - granule - stride * (levels - 1);
   const g: Geometry = { granule, size, start, ds: half.ds, oas: f.oas, output: half.ips };
   const stage2 = (ste.config & 2) === 2;
-  const locate = (address: bigint, write: boolean): bigint =>
+  const locate = (address: bigint, to: 'read' | 'update'): bigint =>
     stage2
       ? translateStage2(run, ste, {
           ipa: address,
           class: 'TT',
           read: true,
-          write,
+          write: to === 'update',
           execute: false,
           privileged: true,
         })
@@ -225,9 +226,9 @@ export function translateStage1(run: TwinRun, ste: SteView, cd: CdView): bigint 
     userNever: false,
     privilegedNever: false,
   };
-  const leaf = walk(run, g, alignBase(half.ttb, resolved, half.ips >= 52), va, {
+  const leaf = walk(run, g, alignBase(half.ttb, resolved, half.ips), va, {
     fail,
-    locate: (address) => locate(address, false),
+    locate: (address) => locate(address, 'read'),
     aborted: (at) =>
       translationFault(run, 'F_WALK_EABT', { stage: 1, class: 'TT', fetchAddress: at }, model),
     table: (descriptor, address) => {
@@ -238,7 +239,7 @@ export function translateStage1(run: TwinRun, ste: SteView, cd: CdView): bigint 
         limits.privilegedNever ||= bits(descriptor, 59, 59) === 1;
       }
       if (cd.haft && (descriptor & AF) === 0n)
-        run.memory.write64(locate(address, true), descriptor | AF);
+        run.memory.write64(locate(address, 'update'), descriptor | AF);
     },
   });
   const { descriptor } = leaf;
@@ -276,7 +277,7 @@ export function translateStage1(run: TwinRun, ste: SteView, cd: CdView): bigint 
   let updated = descriptor;
   if (cd.ha && (!refused || run.choices.accessFlagOnPermissionFault)) updated |= AF;
   if (access.write && clean && !refused) updated &= ~(1n << 7n);
-  if (updated !== descriptor) run.memory.write64(locate(leaf.address, true), updated);
+  if (updated !== descriptor) run.memory.write64(locate(leaf.address, 'update'), updated);
   if (refused) {
     const asRead = !run.instruction && (!access.write || write);
     translationFault(run, 'F_PERMISSION', { ...place, asRead }, model);

@@ -1,6 +1,7 @@
 import { u64Of } from '@iommukit/bits';
 import { describe, expect, test } from 'vitest';
-import { CD_DW0, IDR, Machine, PLACE, RAM, verdict } from './machine.lanes.ts';
+import { CD_DW0, IDR, Machine, PLACE } from './machine.lanes.ts';
+import { RAM, verdict } from './rig.lanes.ts';
 
 const DATA = BigInt(PLACE.data);
 
@@ -46,9 +47,11 @@ describe('leaf and table rules (IHI 0070 3.4.1, DDI 0487 D8.3-D8.5)', () => {
     const machine = new Machine().enable();
     machine.device();
     machine.map(0x5000, DATA | leaf);
-    const fetch = (privileged: boolean): boolean =>
-      machine.access(0x5000, 'read', { instruction: true, privileged }).outcome === 'ok';
-    expect([fetch(false), fetch(true)]).toEqual(x);
+    const fetched = [false, true].map(
+      (privileged) =>
+        machine.access(0x5000, 'read', { instruction: true, privileged }).outcome === 'ok',
+    );
+    expect(fetched).toEqual(x);
   });
 
   test.each([
