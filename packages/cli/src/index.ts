@@ -1,1 +1,2 @@
-export { runCommandLine, type Streams } from './command-line.ts';
+export { runCommandLine } from './command-line.ts';
+export type { Streams } from './streams.ts';

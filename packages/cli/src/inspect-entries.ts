@@ -9,7 +9,6 @@ import type {
   WalkResult,
   WalkStep,
 } from '@iommukit/diagnose';
-import Table from 'cli-table3';
 
 /** Fields in one line, those that are zero left out. */
 export function fieldsText(fields: readonly FieldView[]): string {
@@ -29,18 +28,6 @@ export function nonZero(fields: readonly FieldView[]): FieldView[] {
 /** An entry whose fields of zero are left out, for lists. */
 export function short<T extends { readonly entry: EntryView }>(report: T): T {
   return { ...report, entry: { ...report.entry, fields: nonZero(report.entry.fields) } };
-}
-
-/** A table without colours. */
-export function plainTable(
-  head: string[],
-  right: readonly number[] = [],
-): InstanceType<typeof Table> {
-  return new Table({
-    head,
-    colAligns: head.map((_, i) => (right.includes(i) ? 'right' : 'left')),
-    style: { head: [], border: [] },
-  });
 }
 
 /** A dump in words. */

@@ -9,11 +9,8 @@ import type {
   StreamMaps,
   VerifyReport,
 } from '@iommukit/diagnose';
-import { dumpText, fieldsText, plainTable } from './inspect-entries.ts';
-
-function grouped(n: number): string {
-  return n.toLocaleString('en-US');
-}
+import { dumpText, fieldsText } from './inspect-entries.ts';
+import { grouped, plainTable } from './table.ts';
 
 /** The ranges of each stream. */
 export function renderMaps(image: DumpImage, maps: readonly StreamMaps[]): string {

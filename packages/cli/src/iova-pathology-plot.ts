@@ -1,4 +1,5 @@
 import type { PathologyReport, PathologyRow } from '@iommukit/integration';
+import { grouped } from './table.ts';
 
 const WIDTH = 760;
 const HEIGHT = 460;
@@ -90,8 +91,4 @@ function ticks([first, last]: Decades): number[] {
 
 function text(x: number, y: number, anchor: 'middle' | 'end', content: string): string {
   return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="${anchor}">${content}</text>`;
-}
-
-function grouped(n: number): string {
-  return n.toLocaleString('en-US');
 }

@@ -1,11 +1,11 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs';
-import { InputError } from '@iommukit/captures';
 import { iovaPathology, type PathologyReport } from '@iommukit/integration';
-import Table from 'cli-table3';
 import type { Command } from 'commander';
-import type { Streams } from './command-line.ts';
 import { plotPathology } from './iova-pathology-plot.ts';
-import { progressBar } from './progress.ts';
+import { writing } from './output-file.ts';
+import { withProgress } from './progress.ts';
+import { printReport, type Streams } from './streams.ts';
+import { grouped, plainTable } from './table.ts';
 
 interface PathologyFlags {
   readonly json?: boolean;
@@ -30,46 +30,37 @@ export function addIovaPathology(
 
 function pathology(flags: PathologyFlags, streams: Streams): number {
   // Opened first: a path that cannot be written should not cost the whole run.
-  const plot = flags.plot === undefined ? undefined : openPlot(flags.plot);
-  const bar = progressBar(streams.isTerminal && flags.json !== true, 'operations');
+  const { plot: file } = flags;
+  const plot = file === undefined ? undefined : writing(file, () => openSync(file, 'w'));
   let report: PathologyReport;
   try {
-    report = iovaPathology(undefined, bar.update);
+    report = withProgress(streams, flags, 'operations', (update) =>
+      iovaPathology(undefined, update),
+    );
     if (plot !== undefined) writeFileSync(plot, plotPathology(report));
   } finally {
-    bar.stop();
     if (plot !== undefined) closeSync(plot);
   }
-  streams.out(flags.json === true ? `${JSON.stringify(report)}\n` : renderPathology(report));
+  printReport(streams, flags, report, renderPathology);
   return report.ok ? 0 : 1;
-}
-
-function openPlot(file: string): number {
-  try {
-    return openSync(file, 'w');
-  } catch (error) {
-    const reason = error instanceof Error && 'code' in error ? String(error.code) : String(error);
-    throw new InputError({ file, expected: `a file to write to (${reason})` });
-  }
 }
 
 /** The report as a table, one kind of request in one space a row. */
 export function renderPathology(report: PathologyReport): string {
-  const table = new Table({
-    head: ['in use', 'below', 'room', 'linear', 'most', 'augmented', 'most', 'B/range', 'answers'],
-    colAligns: ['right', 'left', 'left', 'right', 'right', 'right', 'right', 'right', 'left'],
-    style: { head: [], border: [] },
-  });
+  const table = plainTable(
+    ['in use', 'below', 'room', 'linear', 'most', 'augmented', 'most', 'B/range', 'answers'],
+    [0, 3, 4, 5, 6, 7],
+  );
   for (const row of report.rows) {
     const { live, addressBits, room, linear, augmented, sameAnswers } = row;
     table.push([
       grouped(live),
       `2^${addressBits}`,
       room === 'below' ? 'below all' : 'none: fails',
-      grouped(linear.nodesPerAllocation),
-      grouped(linear.mostNodes),
-      grouped(augmented.nodesPerAllocation),
-      grouped(augmented.mostNodes),
+      tenths(linear.nodesPerAllocation),
+      tenths(linear.mostNodes),
+      tenths(augmented.nodesPerAllocation),
+      tenths(augmented.mostNodes),
       `${linear.bytesPerRange.toFixed(1)} / ${augmented.bytesPerRange.toFixed(1)}`,
       sameAnswers ? 'same' : 'DIFFER',
     ]);
@@ -85,6 +76,6 @@ export function renderPathology(report: PathologyReport): string {
   ].join('\n');
 }
 
-function grouped(n: number): string {
+function tenths(n: number): string {
   return n.toLocaleString('en-US', { maximumFractionDigits: 1 });
 }

@@ -1,17 +1,19 @@
 import { SingleBar } from 'cli-progress';
+import type { Streams } from './streams.ts';
 
-/** A progress bar on stderr that can be told how far the work is. */
-export interface Progress {
-  readonly update: (done: number, total: number) => void;
-  readonly stop: () => void;
-}
+/** Told how much of how much is done. */
+export type Update = (done: number, total: number) => void;
 
-/** A bar for a terminal, which counts `units`; otherwise one that prints nothing. */
-export function progressBar(
-  onTerminal: boolean,
-  units: 'operations' | 'files' | 'scenarios' = 'operations',
-): Progress {
-  if (!onTerminal) return { update: () => {}, stop: () => {} };
+/**
+ * Does work under a bar on stderr that counts `units`; where stderr is no terminal, and for JSON, nothing is drawn.
+ */
+export function withProgress<T>(
+  streams: Streams,
+  flags: { readonly json?: boolean },
+  units: 'operations' | 'files' | 'scenarios',
+  work: (update: Update) => T,
+): T {
+  if (!streams.isTerminal || flags.json === true) return work(() => {});
   const bar = new SingleBar({
     format: `{bar} {percentage}% {value}/{total} ${units}`,
     stream: process.stderr,
@@ -19,12 +21,13 @@ export function progressBar(
     hideCursor: true,
   });
   let started = false;
-  return {
-    update: (done, total) => {
+  try {
+    return work((done, total) => {
       if (!started) bar.start(total, done);
       else bar.update(done);
       started = true;
-    },
-    stop: () => bar.stop(),
-  };
+    });
+  } finally {
+    bar.stop();
+  }
 }

@@ -1,6 +1,6 @@
 import { inputText } from '@iommukit/captures';
 import type { CheckName, ReplayReport } from '@iommukit/integration';
-import Table from 'cli-table3';
+import { grouped, plainTable } from './table.ts';
 
 const WHAT: Readonly<Record<CheckName, string>> = {
   iova: 'IOVAs that the allocator returned',
@@ -16,11 +16,10 @@ const WHAT: Readonly<Record<CheckName, string>> = {
 
 /** A replay's result as a table, one check a row. */
 export function renderReplay(report: ReplayReport): string {
-  const table = new Table({
-    head: ['check', 'what', 'compared', 'equal', 'explained', 'unexplained'],
-    colAligns: ['left', 'left', 'right', 'right', 'right', 'right'],
-    style: { head: [], border: [] },
-  });
+  const table = plainTable(
+    ['check', 'what', 'compared', 'equal', 'explained', 'unexplained'],
+    [2, 3, 4, 5],
+  );
   const lines: string[] = [];
   for (const [name, check] of Object.entries(report.checks) as [
     CheckName,
@@ -44,8 +43,4 @@ export function renderReplay(report: ReplayReport): string {
     ok ? 'ok: every check compared something, and no difference is unexplained' : 'NOT OK',
     '',
   ].join('\n');
-}
-
-function grouped(n: number): string {
-  return n.toLocaleString('en-US');
 }

@@ -1,5 +1,5 @@
 import type { ScenarioReport, ScenarioRun } from '@iommukit/integration';
-import Table from 'cli-table3';
+import { grouped, plainTable } from './table.ts';
 
 /** Ids and titles, one a line. */
 export function renderScenarioList(
@@ -22,10 +22,7 @@ function countsText({ counts, expected }: ScenarioRun): string {
 
 /** The report as a table, one way a row; what differs from the expectation, and broken invariants, below it. */
 export function renderScenarios(report: ScenarioReport): string {
-  const table = new Table({
-    head: ['id', 'way', 'counts', 'expected', 'verdict'],
-    style: { head: [], border: [] },
-  });
+  const table = plainTable(['id', 'way', 'counts', 'expected', 'verdict']);
   const wrong: string[] = [];
   for (const { id, runs } of report.scenarios)
     for (const run of runs) {
@@ -49,8 +46,4 @@ export function renderScenarios(report: ScenarioReport): string {
     `${report.ok ? 'ok' : 'NOT OK'}: ${counts.join(', ')}`,
     '',
   ].join('\n');
-}
-
-function grouped(n: number): string {
-  return n.toLocaleString('en-US');
 }

@@ -1,5 +1,5 @@
 import type { VectorReport } from '@iommukit/integration';
-import Table from 'cli-table3';
+import { grouped, plainTable } from './table.ts';
 
 /**
  * What `vectors check` found in all. `skipped` counts the entries of folders that are no files of vectors; `unreadable` are the files that could not be
@@ -120,11 +120,10 @@ function listed(items: readonly string[]): string {
 
 /** The result as a table, one file a row; below it what programs found, and the first mismatch of each file. */
 export function renderVectors(result: VectorsResult): string {
-  const table = new Table({
-    head: ['file', 'kind', 'origin', 'operations', 'compared', 'mismatches'],
-    colAligns: ['left', 'left', 'left', 'right', 'right', 'right'],
-    style: { head: [], border: [] },
-  });
+  const table = plainTable(
+    ['file', 'kind', 'origin', 'operations', 'compared', 'mismatches'],
+    [3, 4, 5],
+  );
   for (const { file, kind, origin, operations, compared, mismatches } of result.files)
     table.push([file, kind, origin, ...[operations, compared, mismatches].map(grouped)]);
   const { files, operations, compared, mismatches, unreadable, skipped } = result.summary;
@@ -148,8 +147,4 @@ export function renderVectors(result: VectorsResult): string {
 /** The result as one JSON object; an absent value is null. */
 export function vectorsJson(result: VectorsResult): string {
   return `${JSON.stringify(result, (_, value: unknown) => (value === undefined ? null : value))}\n`;
-}
-
-function grouped(n: number): string {
-  return n.toLocaleString('en-US');
 }

@@ -1,8 +1,8 @@
 import { runScenarios, scenariosOf } from '@iommukit/integration';
 import type { Command } from 'commander';
-import type { Streams } from './command-line.ts';
-import { progressBar } from './progress.ts';
+import { withProgress } from './progress.ts';
 import { renderScenarioList, renderScenarios } from './render-scenarios.ts';
+import { printReport, type Streams } from './streams.ts';
 
 interface ScenarioFlags {
   readonly json?: boolean;
@@ -11,19 +11,13 @@ interface ScenarioFlags {
 function list(flags: ScenarioFlags, streams: Streams): number {
   const scenarios = scenariosOf([]);
   const report = { ok: true, summary: { scenarios: scenarios.length }, scenarios };
-  streams.out(flags.json === true ? `${JSON.stringify(report)}\n` : renderScenarioList(scenarios));
+  printReport(streams, flags, report, () => renderScenarioList(scenarios));
   return 0;
 }
 
 function run(ids: readonly string[], flags: ScenarioFlags, streams: Streams): number {
-  const bar = progressBar(streams.isTerminal && flags.json !== true, 'scenarios');
-  let report: ReturnType<typeof runScenarios>;
-  try {
-    report = runScenarios(ids, bar.update);
-  } finally {
-    bar.stop();
-  }
-  streams.out(flags.json === true ? `${JSON.stringify(report)}\n` : renderScenarios(report));
+  const report = withProgress(streams, flags, 'scenarios', (update) => runScenarios(ids, update));
+  printReport(streams, flags, report, renderScenarios);
   return report.ok ? 0 : 1;
 }
 

@@ -2,7 +2,7 @@ import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { IommuError } from '@iommukit/bits';
-import { InputError, readText } from '@iommukit/captures';
+import { readText } from '@iommukit/captures';
 import {
   runVectorFile,
   type VectorReport,
@@ -10,9 +10,10 @@ import {
   writeVectors,
 } from '@iommukit/integration';
 import { type Command, InvalidArgumentError } from 'commander';
-import type { Streams } from './command-line.ts';
-import { progressBar } from './progress.ts';
+import { writing } from './output-file.ts';
+import { withProgress } from './progress.ts';
 import { renderVectors, vectorsJson, vectorsResult } from './render-vectors.ts';
+import type { Streams } from './streams.ts';
 
 interface CheckFlags {
   readonly json?: boolean;
@@ -26,10 +27,6 @@ interface WriteFlags {
 
 /** Files of vectors in a folder, by name. */
 const IN_FOLDER = /\.(?:json|ndjson\.gz)$/;
-
-function reason(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : String(error);
-}
 
 function wholeNumber(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('Expected a whole number.');
@@ -60,12 +57,11 @@ function byName(a: { name: string }, b: { name: string }): number {
 /** Runs every file, then says what could not be run. */
 function check(paths: readonly string[], flags: CheckFlags, streams: Streams): number {
   const { files, skipped } = filesOf(paths);
-  const bar = progressBar(streams.isTerminal && flags.json !== true, 'files');
   const reports: VectorReport[] = [];
   const unreadable: { file: string; message: string }[] = [];
-  try {
+  withProgress(streams, flags, 'files', (update) => {
     for (const [i, file] of files.entries()) {
-      bar.update(i, files.length);
+      update(i, files.length);
       try {
         reports.push(runVectorFile(readText(file), file));
       } catch (error) {
@@ -73,9 +69,7 @@ function check(paths: readonly string[], flags: CheckFlags, streams: Streams): n
         unreadable.push({ file, message: error.message });
       }
     }
-  } finally {
-    bar.stop();
-  }
+  });
   const result = vectorsResult(reports, skipped, unreadable);
   // Where nothing could be run, the message is all there is to say.
   if (reports.length > 0 || unreadable.length === 0)
@@ -92,11 +86,8 @@ function write(what: string, flags: WriteFlags, streams: Streams): number {
     streams.out(text);
     return 0;
   }
-  try {
-    writeFileSync(output, output.endsWith('.gz') ? gzipSync(text) : text);
-  } catch (error) {
-    throw new InputError({ file: output, expected: `a file to write to (${reason(error)})` });
-  }
+  const content = output.endsWith('.gz') ? gzipSync(text) : text;
+  writing(output, () => writeFileSync(output, content));
   return 0;
 }
 

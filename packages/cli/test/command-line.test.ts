@@ -1,26 +1,13 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { runCommandLine } from '../src/index.ts';
+import { run } from './command.ts';
 
 test('the exported names', async () => {
   expect(Object.keys(await import('../src/index.ts')).sort()).toEqual(['runCommandLine']);
 });
-
-async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ['', ''];
-  const code = await runCommandLine(args, {
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    isTerminal: false,
-  });
-  return { code, out, err };
-}
 
 describe('iommukit', () => {
   test('without arguments: help on stdout, exit 0', async () => {
@@ -72,6 +59,16 @@ describe('iommukit', () => {
       rmSync(dir, { recursive: true });
     }
   });
+
+  test('until a mark that the trace does not have: exit 2 and a line with what was expected', async () => {
+    const part = new URL('../../integration/test/captures/linux-7.2-part', import.meta.url);
+    const dir = fileURLToPath(part);
+    expect(await run('replay', dir, '--until', 'idle')).toEqual({
+      code: 2,
+      out: '',
+      err: `${join(dir, 'guest/trace.txt.gz')}: expected the mark PHASE:dump-idle, where a replay until idle stops\n`,
+    });
+  }, 60_000);
 
   test('--version prints the version of the manifest', async () => {
     const manifest = readFileSync(new URL('../package.json', import.meta.url), 'utf8');

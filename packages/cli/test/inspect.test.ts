@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { shippedCapture } from '@iommukit/integration';
 import { afterAll, describe, expect, test, vi } from 'vitest';
-import { runCommandLine } from '../src/index.ts';
+import { running } from './command.ts';
 
 // A busy machine may take several seconds for a capture.
 vi.setConfig({ testTimeout: 60_000 });
@@ -11,19 +11,7 @@ vi.setConfig({ testTimeout: 60_000 });
 const work = mkdtempSync(join(tmpdir(), 'inspect-'));
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
-async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ['', ''];
-  const code = await runCommandLine(['inspect', ...args], {
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    isTerminal: false,
-  });
-  return { code, out, err };
-}
+const run = running('inspect');
 
 interface Json {
   readonly ok: boolean;

@@ -1,21 +1,9 @@
 import type { ScenarioReport } from '@iommukit/integration';
 import { describe, expect, test } from 'vitest';
-import { runCommandLine } from '../src/index.ts';
 import { renderScenarios } from '../src/render-scenarios.ts';
+import { running } from './command.ts';
 
-async function run(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let [out, err] = ['', ''];
-  const code = await runCommandLine(['scenarios', ...args], {
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    isTerminal: false,
-  });
-  return { code, out, err };
-}
+const run = running('scenarios');
 
 describe('scenarios list', () => {
   test('text: an id and a title a line', async () => {

@@ -2,6 +2,9 @@ import { hex, IommuError } from '@iommukit/bits';
 import type { SnapshotSegment } from '@iommukit/captures';
 import type { MemoryView } from '@iommukit/platform';
 
+/** Words of memory, as the SMMU reads them. */
+const LITTLE_ENDIAN = true;
+
 interface Piece {
   readonly start: number;
   readonly end: number;
@@ -44,8 +47,8 @@ export class DumpMemory implements MemoryView {
     const piece = this.#piece(pa, 8);
     if (piece === undefined) throw new AbsentMemory({ address: pa });
     const at = pa - piece.start;
-    this.hi = piece.data.getUint32(at + 4, true);
-    return piece.data.getUint32(at, true);
+    this.hi = piece.data.getUint32(at + 4, LITTLE_ENDIAN);
+    return piece.data.getUint32(at, LITTLE_ENDIAN);
   }
 
   store64(pa: number, lo: number, hi: number): void {

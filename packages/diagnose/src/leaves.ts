@@ -22,7 +22,10 @@ export interface TableLimits {
   readonly unprivilegedExecuteNever: boolean;
 }
 
-/** What a scan of tables met beside leaves. */
+/**
+ * What a scan of tables met beside leaves.
+ * @example if (notes.absent > 0) report(`${notes.absent} of ${notes.tables} tables are not in the dump`);
+ */
 export interface ScanNotes {
   tables: number;
   /** Tables that the dump lacks, or that stage 2 does not map. */

@@ -14,7 +14,7 @@ import type { DumpImage } from './dump-image.ts';
 import { holds, loadWords } from './field-view.ts';
 import { stage2Shape, type TableShape } from './table-shape.ts';
 
-/** What an STE's Config selects. */
+/** What an STE's Config selects. @example const mode: StreamMode = 'nested'; */
 export type StreamMode = 'invalid' | 'abort' | 'bypass' | 'stage1' | 'stage2' | 'nested';
 
 /** An STE with what it leads to. */

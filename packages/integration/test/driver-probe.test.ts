@@ -1,10 +1,10 @@
 import { REGISTER_OFFSET } from '@iommukit/arm-arch';
 import { IotlbGather } from '@iommukit/io-pgtable';
-import { ERRNO, type MmioFrame, observeView } from '@iommukit/platform';
+import { ERRNO, observeView } from '@iommukit/platform';
 import { DRIVER_PROFILES, type SmmuV3Driver } from '@iommukit/smmu-v3-driver';
 import { encodeFeatures, FEATURE_PRESETS, type FeaturePreset } from '@iommukit/smmu-v3-model';
 import { describe, expect, test } from 'vitest';
-import { attached, ModelRig, probed } from './model-rig.ts';
+import { attached, ModelRig, observedFrame, probed } from './model-rig.ts';
 
 const PRESETS = Object.keys(FEATURE_PRESETS) as FeaturePreset[];
 const PAGE = { iova: 0x10_0000, paddr: 0x5000_0000 };
@@ -150,21 +150,7 @@ describe.each(PRESETS)('%s', (preset) => {
       idr: preset,
       parts: { rmrs: [{ streamIds: [8], regions: [rmr] }] },
       driverView: (memory) => observeView(memory, { onStore: look }),
-      registers: (frame): MmioFrame => ({
-        get hi() {
-          return frame.hi;
-        },
-        read32: (offset) => frame.read32(offset),
-        read64: (offset) => frame.read64(offset),
-        write32(offset, value) {
-          frame.write32(offset, value);
-          look();
-        },
-        write64(offset, lo, hi) {
-          frame.write64(offset, lo, hi);
-          look();
-        },
-      }),
+      registers: (frame) => observedFrame(frame, look),
     });
     const driver = rig.up();
     const device = probed(driver, 'a', [8, 9]);
@@ -182,18 +168,10 @@ describe.each(PRESETS)('%s', (preset) => {
     const between: (number | string)[] = [];
     const rig: ModelRig = new ModelRig({
       idr: preset,
-      registers: (frame): MmioFrame => ({
-        get hi() {
-          return frame.hi;
-        },
-        read32: (offset) => frame.read32(offset),
-        read64: (offset) => frame.read64(offset),
-        write32(offset, value) {
-          frame.write32(offset, value);
+      registers: (frame) =>
+        observedFrame(frame, (offset, value) => {
           if (offset === REGISTER_OFFSET.CR0 && value % 2 === 0) between.push(rig.write(8, 0x1000));
-        },
-        write64: (offset, lo, hi) => frame.write64(offset, lo, hi),
-      }),
+        }),
     });
     const driver = rig.up();
     // Firmware left GBPA at bypass and Linux leaves it so.

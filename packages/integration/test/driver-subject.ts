@@ -6,19 +6,9 @@ import type { DriverSubject } from '@iommukit/iommu-core/contract';
 import { FrameAllocator, MmioBus, PhysicalMemory, SimPlatform } from '@iommukit/platform';
 import { DRIVER_PROFILES, type DriverKernel, SmmuV3Driver } from '@iommukit/smmu-v3-driver';
 import { Endpoint, SmmuV3Model } from '@iommukit/smmu-v3-model';
+import { ADVERSARY, COHERENT, POOL } from './model-rig.ts';
 
 const RAM = { base: 0x4000_0000, size: 0x1000_0000 };
-const POOL = { base: 0x4000_0000, size: 0x400_0000 };
-const COHERENT = { base: 0x4800_0000, size: 0x400_0000 };
-/** Keeps whatever it may for as long as it may, and notices what it used too long. */
-const ADVERSARY = {
-  tlb: 'keep',
-  walk: 'keep',
-  nested: 'both',
-  config: 'keep',
-  invalidate: 'at-sync',
-  detectStale: true,
-} as const;
 const DEVICES = [
   { name: 'a', ids: [8], groupKey: 'a', maxPasids: 2 ** 12 },
   { name: 'b', ids: [9], groupKey: 'b', maxPasids: 2 ** 12 },

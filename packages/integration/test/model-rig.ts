@@ -17,8 +17,8 @@ import {
 import { type InterruptLine, type ModelOptions, SmmuV3Model } from '@iommukit/smmu-v3-model';
 
 const RAM = { base: 0x4000_0000, size: 0x3000_0000 };
-const POOL = { base: 0x4000_0000, size: 0x400_0000 };
-const COHERENT = { base: 0x4800_0000, size: 0x400_0000 };
+export const POOL = { base: 0x4000_0000, size: 0x400_0000 };
+export const COHERENT = { base: 0x4800_0000, size: 0x400_0000 };
 /** Keeps whatever it may for as long as it may, and notices what it used too long. */
 export const ADVERSARY = {
   tlb: 'keep',
@@ -113,6 +113,28 @@ export class ModelRig {
     if (found.outcome === 'abort') return found.reason;
     return found.outcome === 'fault' ? found.event.event : found.outcome;
   }
+}
+
+/** A register frame that tells of every write after it took effect. */
+export function observedFrame(
+  frame: MmioFrame,
+  onWrite: (offset: number, lo: number) => void,
+): MmioFrame {
+  return {
+    get hi() {
+      return frame.hi;
+    },
+    read32: (offset) => frame.read32(offset),
+    read64: (offset) => frame.read64(offset),
+    write32(offset, value) {
+      frame.write32(offset, value);
+      onWrite(offset, value);
+    },
+    write64(offset, lo, hi) {
+      frame.write64(offset, lo, hi);
+      onWrite(offset, lo);
+    },
+  };
 }
 
 export function probed(driver: SmmuV3Driver, name: string, ids: readonly number[]): IommuDevice {

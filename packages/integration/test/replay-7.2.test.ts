@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { openCapture } from '@iommukit/captures';
+import { InputError, openCapture } from '@iommukit/captures';
 import { describe, expect, test } from 'vitest';
 import { replayCapture } from '../src/index.ts';
 
@@ -48,6 +48,17 @@ describe('the beginning of linux-7.2-strict', () => {
     expect(checks.translations).toEqual(exact(3402));
     expect(counters).toMatchObject({ unjoinedLines: 0, unmaps: 2015 });
     expect(ok).toBe(true);
+  }, 60_000);
+
+  test('until a mark that the trace does not have: refused before anything runs', () => {
+    const capture = openCapture(part);
+    for (const feed of ['events', 'calls'] as const)
+      expect(() => replayCapture(capture, { feed, until: 'idle' })).toThrow(
+        new InputError({
+          file: capture.path('trace'),
+          expected: 'the mark PHASE:dump-idle, where a replay until idle stops',
+        }),
+      );
   }, 60_000);
 
   test('another kernel gives other commands: 6.12 invalidates before each of the 12 attaches', () => {

@@ -173,14 +173,26 @@ test.each(BUGS)('a case catches: %s', (bug) => {
 describe('a difference is noticed', () => {
   const lineOf = (name: string): number => cases.findIndex((one) => one.name === name);
 
+  /** Cases that are kept before and after the one that is changed: each stands alone. */
+  const AROUND = 3;
+
   function changed(name: string, from: string | RegExp, to: string): string {
     const lines = text.split('\n');
     const at = lineOf(name) + 1;
     const line = lines[at] ?? '';
     lines[at] = line.replace(from, to);
     expect(lines[at]).not.toBe(line);
-    return lines.join('\n');
+    const first = Math.max(1, at - AROUND);
+    const last = Math.min(cases.length, at + AROUND);
+    const kept = lines
+      .slice(first, last + 1)
+      .join('\n')
+      .replace(/,$/, '');
+    return [lines[0], kept, ...lines.slice(cases.length + 1)].join('\n');
   }
+
+  /** Where the changed case stands in what is kept. */
+  const placeOf = (name: string): number => Math.min(lineOf(name), AROUND);
 
   test.each([
     ['a bit of a field', 'STE.EATS', '["0x10000000","0x1"]', '["0x8000000","0x1"]'],
@@ -199,7 +211,7 @@ describe('a difference is noticed', () => {
   ])('%s', (_, name, from, to) => {
     const report = runVectorFile(changed(name, from, to), 'x');
     expect(report.ok).toBe(false);
-    expect(report.first?.operation).toBe(lineOf(name));
+    expect(report.first?.operation).toBe(placeOf(name));
   });
 
   test('what a record leaves to the implementation is none', () => {
@@ -227,7 +239,7 @@ describe('a difference is noticed', () => {
   ])('bad input names the line: %s', (_, name, from, to, expected) => {
     const bad = (): unknown => runVectorFile(changed(name, from, to), 'x.json');
     expect(bad).toThrow(VectorError);
-    expect(bad).toThrow(`x.json:${String(lineOf(name) + 2)}: `);
+    expect(bad).toThrow(`x.json:${String(placeOf(name) + 2)}: `);
     expect(bad).toThrow(expected);
   });
 });

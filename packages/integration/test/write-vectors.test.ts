@@ -64,7 +64,7 @@ describe.each(writableVectors().filter((what) => what !== 'smmu'))('vectors of %
           expect(report).toMatchObject({ ok: true, operations });
         },
       ),
-      { numRuns: 15 },
+      { numRuns: process.env['IOMMUKIT_SOAK'] === undefined ? 5 : 15 },
     );
   });
 });

@@ -56,8 +56,9 @@ export class CommandLog {
     for (const [i, entry] of this.history.entries()) {
       const theirs = this.#names[this.firstHeld + i];
       tally.compare(
-        entry.name === theirs,
-        () => `command ${this.firstHeld + i}: ${entry.name ?? 'unknown'}, QEMU ${theirs ?? 'none'}`,
+        entry.name === theirs
+          ? undefined
+          : `command ${this.firstHeld + i}: ${entry.name ?? 'unknown'}, QEMU ${theirs ?? 'none'}`,
       );
     }
   }

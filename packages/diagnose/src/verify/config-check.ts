@@ -18,8 +18,9 @@ export function compareConfig(
   for (const [offset, value] of registers?.registers ?? []) {
     const ours = programming.registers.get(offset);
     tally.compare(
-      ours === value,
-      () => `register ${hex(offset)}: ${hex(ours ?? 0)}, regs.json ${hex(value)}`,
+      ours === value
+        ? undefined
+        : `register ${hex(offset)}: ${hex(ours ?? 0)}, regs.json ${hex(value)}`,
     );
   }
   const { cmdq, evtq, strtab } = snapshot.meta;
@@ -34,8 +35,9 @@ export function compareConfig(
   ];
   const said = [strtab.base, strtab.fmt, strtab.log2size, strtab.fmt === 1 ? strtab.split : 0];
   tally.compare(
-    ours.join() === said.join(),
-    () => `stream table: ${ours.map(hex).join()}, the dump says ${said.map(hex).join()}`,
+    ours.join() === said.join()
+      ? undefined
+      : `stream table: ${ours.map(hex).join()}, the dump says ${said.map(hex).join()}`,
   );
   compareStreams(image, tally);
 }
@@ -50,8 +52,9 @@ function compareQueue(
   const a = [ours.base, ours.log2Size, ours.prod % index, ours.cons % index];
   const b = [said.pa, said.log2, said.prod % index, said.cons % index];
   tally.compare(
-    a.join() === b.join(),
-    () => `${name}: ${a.map(hex).join()}, the dump says ${b.map(hex).join()}`,
+    a.join() === b.join()
+      ? undefined
+      : `${name}: ${a.map(hex).join()}, the dump says ${b.map(hex).join()}`,
   );
 }
 
@@ -59,24 +62,28 @@ function compareStreams(image: DumpImage, tally: VerifyTally): void {
   const { snapshot } = image;
   const reports = steReports(image);
   tally.compare(
-    reports.length === snapshot.validStes,
-    () => `${reports.length} valid STEs, the dump says ${snapshot.validStes}`,
+    reports.length === snapshot.validStes
+      ? undefined
+      : `${reports.length} valid STEs, the dump says ${snapshot.validStes}`,
   );
   const listed = new Map(snapshot.stes.map((ste) => [ste.sid, ste]));
   for (const report of reports) {
     const said = listed.get(report.streamId);
     listed.delete(report.streamId);
     const name = `STE ${hex(report.streamId)}`;
-    tally.compare(report.verdict !== 'illegal', () => `${name}: ${report.because}`);
+    tally.compare(report.verdict !== 'illegal' ? undefined : `${name}: ${report.because}`);
     if (said === undefined)
-      tally.compare(report.mode === 'abort', () => `${name}: ${report.mode}, the dump says abort`);
+      tally.compare(
+        report.mode === 'abort' ? undefined : `${name}: ${report.mode}, the dump says abort`,
+      );
     else compareStream(image, report, said, tally);
   }
   for (const sid of listed.keys()) tally.differ(`STE ${hex(sid)}: not valid in memory`);
   for (const cd of cdReports(image))
     tally.compare(
-      cd.verdict !== 'illegal',
-      () => `CD ${cd.substreamId} of ${hex(cd.streamId)}: ${cd.because}`,
+      cd.verdict !== 'illegal'
+        ? undefined
+        : `CD ${cd.substreamId} of ${hex(cd.streamId)}: ${cd.because}`,
     );
 }
 
@@ -92,11 +99,10 @@ function compareStream(
   const name = `STE ${hex(report.streamId)}`;
   const words = report.entry.words.slice(0, said.d.length).map(hex64).join(' ');
   const theirs = said.d.map(hex64).join(' ');
-  tally.compare(words === theirs, () => `${name}: ${words}, the dump says ${theirs}`);
+  tally.compare(words === theirs ? undefined : `${name}: ${words}, the dump says ${theirs}`);
   const config = STE.get.Config(stream.words);
   tally.compare(
-    config === said.config,
-    () => `${name}: Config ${config}, the dump says ${said.config}`,
+    config === said.config ? undefined : `${name}: Config ${config}, the dump says ${said.config}`,
   );
   if (!hasStage1(stream.mode) || said.cd === undefined) return;
   const [context] = contextsOf(image, stream);
@@ -119,7 +125,9 @@ function compareStream(
   ];
   for (const [field, mine, other] of pairs)
     if (other !== undefined)
-      tally.compare(mine === other, () => `${name}: CD ${field} ${mine}, the dump says ${other}`);
+      tally.compare(
+        mine === other ? undefined : `${name}: CD ${field} ${mine}, the dump says ${other}`,
+      );
 }
 
 function text(value: number | undefined): string | undefined {

@@ -54,29 +54,19 @@ export function compareUntranslated(
       const result = model.translate(accessOf(op.sid, address, { rw }));
       image.memory.restore();
       const other = changedSince || (i < log.end && log.reconfigures(op.sid, commands));
-      note(op, result, other, tally);
+      const difference = differenceOf(op, result);
+      if (difference !== undefined && other) tally.explain('reconfigured');
+      else tally.compare(difference);
     }
   }
 }
 
-function note(
-  op: QemuUntranslated,
-  result: DmaResult,
-  reconfigured: boolean,
-  tally: VerifyTally,
-): void {
+/** What the model did otherwise than QEMU; undefined where it did the same. */
+function differenceOf(op: QemuUntranslated, result: DmaResult): string | undefined {
   const expected = op.op === 'Ab' ? 'abort' : 'bypass';
-  const same =
-    result.outcome === expected && (result.outcome !== 'bypass' || result.paddr === op.iova);
-  if (!same && reconfigured) {
-    tally.explain('reconfigured');
-    return;
-  }
-  tally.compare(
-    same,
-    () =>
-      `qemu-ops line ${op.line}: stream ${hex(op.sid)} ${hex(op.iova)}: ${outcomeName(result)}, QEMU ${expected}`,
-  );
+  if (result.outcome === expected && (result.outcome !== 'bypass' || result.paddr === op.iova))
+    return undefined;
+  return `qemu-ops line ${op.line}: stream ${hex(op.sid)} ${hex(op.iova)}: ${outcomeName(result)}, QEMU ${expected}`;
 }
 
 /** The records of the dump's event queue against the events that QEMU logged, type and stream, the last ones. */
@@ -94,8 +84,9 @@ export function compareEvents(image: DumpImage, log: CommandLog, tally: VerifyTa
   for (const [i, record] of records.entries()) {
     const ours = `${record.name ?? 'unknown'} ${hex(record.words[0]?.hi ?? 0)}`;
     tally.compare(
-      ours === shared[i],
-      () => `event ${record.index}: ${ours}, QEMU ${shared[i] ?? 'none'}`,
+      ours === shared[i]
+        ? undefined
+        : `event ${record.index}: ${ours}, QEMU ${shared[i] ?? 'none'}`,
     );
   }
 }

@@ -22,8 +22,9 @@ export function compareTruth(
     const rw = row.perm >= 2 ? 'write' : 'read';
     const result = answer(image, model, row, rw);
     tally.compare(
-      result.outcome === 'ok' && result.paddr === row.pa,
-      () => `truth line ${row.line}: ${where(row)}: ${said(result)}, QEMU ok ${hex(row.pa)}`,
+      result.outcome === 'ok' && result.paddr === row.pa
+        ? undefined
+        : `truth line ${row.line}: ${where(row)}: ${said(result)}, QEMU ok ${hex(row.pa)}`,
     );
   }
 }
@@ -39,8 +40,9 @@ export function compareVerdicts(
     const ours = said(answer(image, model, row, 'write'));
     const theirs = row.qemuWrite === 'ok' ? `ok ${hex(row.pa ?? 0)}` : row.qemuWrite;
     tally.compare(
-      ours === theirs,
-      () => `verdicts line ${row.line}: ${where(row)}: ${ours}, QEMU ${theirs}`,
+      ours === theirs
+        ? undefined
+        : `verdicts line ${row.line}: ${where(row)}: ${ours}, QEMU ${theirs}`,
     );
   }
 }
@@ -77,7 +79,9 @@ export function compareLeaves(
     const { sid, iova, size, pa, pte } = row;
     const key = leafKey(sid, iova, { size, output: pa, word: pte });
     const found = ours.delete(key);
-    tally.compare(found, () => `leaves line ${row.line}: ${where(row)}: ${key} is not in our maps`);
+    tally.compare(
+      found ? undefined : `leaves line ${row.line}: ${where(row)}: ${key} is not in our maps`,
+    );
   }
   for (const key of ours) tally.differ(`leaf ${key} is in our maps only`);
 }

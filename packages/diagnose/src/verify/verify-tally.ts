@@ -45,9 +45,9 @@ export class VerifyTally {
   #unexplained = 0;
 
   /** Counts one item: equal, or a difference in a sentence. */
-  compare(equal: boolean, difference: () => string): void {
-    if (equal) this.#equal++;
-    else this.differ(difference());
+  compare(difference: string | undefined): void {
+    if (difference === undefined) this.#equal++;
+    else this.differ(difference);
   }
 
   /** Counts one unexplained difference. */

@@ -91,91 +91,107 @@ export function replayIovaProbes(
     typeof allocator === 'function'
       ? allocator
       : (init) => new IovaDomain({ ...init, profile, search: allocator });
-  const clock = new SimClock();
-  const domains = new Map<string, ProbedAllocator>();
-  const all: ProbedAllocator[] = [];
-  const calls = new Map<number, Call>();
-  const examples: string[] = [];
-  const count = { compared: 0, equal: 0, equalSource: 0, fromTree: 0, frees: 0 };
+  const replay = new ProbeReplay(make, capture.cpus);
+  for (const event of capture.trace().events) replay.take(event);
+  return replay.report(capture.name);
+}
 
-  const run = (call: Call): void => {
-    if (call.domain === undefined) return;
-    const before = call.domain.counters.treeAllocs;
-    call.predicted = call.domain.allocIovaFast(
-      call.cpu,
-      call.size,
-      call.limitPfn,
-      call.flush ? 'flush' : 'no-flush',
-    );
-    call.fromTree = call.domain.counters.treeAllocs !== before;
-  };
+class ProbeReplay {
+  readonly #make: MakeProbed;
+  readonly #cpus: number;
+  readonly #clock = new SimClock();
+  /** By the kernel's pointer, which a later domain may have again. */
+  readonly #domains = new Map<string, ProbedAllocator>();
+  readonly #all: ProbedAllocator[] = [];
+  /** Calls that have not returned yet, by context. */
+  readonly #calls = new Map<number, Call>();
+  readonly #examples: string[] = [];
+  readonly #count = { compared: 0, equal: 0, equalSource: 0, fromTree: 0, frees: 0 };
 
-  for (const event of capture.trace().events) {
-    clock.advanceTo(event.tsUs);
+  constructor(make: MakeProbed, cpus: number) {
+    this.#make = make;
+    this.#cpus = cpus;
+  }
+
+  take(event: TraceEvent): void {
+    this.#clock.advanceTo(event.tsUs);
     switch (event.event) {
       case 'init': {
         const { granule, startPfn, iovad } = event;
-        const domain = make({ granule, startPfn, clock, cpus: capture.cpus });
-        domains.set(iovad, domain);
-        all.push(domain);
-        break;
+        const domain = this.#make({ granule, startPfn, clock: this.#clock, cpus: this.#cpus });
+        this.#domains.set(iovad, domain);
+        this.#all.push(domain);
+        return;
       }
       case 'reserve':
-        domains.get(event.iovad)?.reserveIova(event.pfnLo, event.pfnHi);
-        break;
+        this.#domains.get(event.iovad)?.reserveIova(event.pfnLo, event.pfnHi);
+        return;
       case 'alloc_fast': {
         const { cpu, size, limitPfn, flush } = event;
-        const domain = domains.get(event.iovad);
-        calls.set(event.context, {
-          domain,
-          cpu,
-          size,
-          limitPfn,
-          flush,
+        const domain = this.#domains.get(event.iovad);
+        const asked = { domain, cpu, size, limitPfn, flush };
+        this.#calls.set(event.context, {
+          ...asked,
           searched: false,
           predicted: 0,
           fromTree: false,
         });
-        break;
+        return;
       }
       case 'alloc': {
-        const call = calls.get(event.context);
-        if (call === undefined || call.searched) break;
+        const call = this.#calls.get(event.context);
+        if (call === undefined || call.searched) return;
         call.searched = true;
-        run(call);
-        break;
+        predict(call);
+        return;
       }
-      case 'alloc_fast_ret': {
-        const call = calls.get(event.context);
-        if (call === undefined) break;
-        calls.delete(event.context);
-        if (!call.searched) run(call);
-        count.compared++;
-        if (call.searched) count.fromTree++;
-        if (call.fromTree === call.searched) count.equalSource++;
-        if (call.predicted === event.pfn) count.equal++;
-        else if (examples.length < EXAMPLES)
-          examples.push(
-            `line ${event.line}: pfn 0x${event.pfn.toString(16)}, predicted 0x${call.predicted.toString(16)}`,
-          );
-        break;
-      }
+      case 'alloc_fast_ret':
+        this.#returned(event);
+        return;
       case 'free_fast':
-        count.frees++;
-        domains.get(event.iovad)?.freeIovaFast(event.cpu, event.pfn, event.size);
-        break;
+        this.#count.frees++;
+        this.#domains.get(event.iovad)?.freeIovaFast(event.cpu, event.pfn, event.size);
+        return;
     }
   }
-  const sum = (name: 'depotPushes' | 'depotPops' | 'nodesVisited'): number =>
-    all.reduce((total, { counters }) => total + counters[name], 0);
-  return {
-    capture: capture.name,
-    ...count,
-    depotPushes: sum('depotPushes'),
-    depotPops: sum('depotPops'),
-    domains: all.length,
-    nodesVisited: sum('nodesVisited'),
-    unanswered: calls.size,
-    examples,
-  };
+
+  report(capture: string): ProbeReport {
+    const sum = (name: 'depotPushes' | 'depotPops' | 'nodesVisited'): number =>
+      this.#all.reduce((total, { counters }) => total + counters[name], 0);
+    return {
+      capture,
+      ...this.#count,
+      depotPushes: sum('depotPushes'),
+      depotPops: sum('depotPops'),
+      domains: this.#all.length,
+      nodesVisited: sum('nodesVisited'),
+      unanswered: this.#calls.size,
+      examples: this.#examples,
+    };
+  }
+
+  #returned(event: TraceEvent & { event: 'alloc_fast_ret' }): void {
+    const call = this.#calls.get(event.context);
+    if (call === undefined) return;
+    this.#calls.delete(event.context);
+    if (!call.searched) predict(call);
+    const count = this.#count;
+    count.compared++;
+    if (call.searched) count.fromTree++;
+    if (call.fromTree === call.searched) count.equalSource++;
+    if (call.predicted === event.pfn) count.equal++;
+    else if (this.#examples.length < EXAMPLES)
+      this.#examples.push(
+        `line ${event.line}: pfn 0x${event.pfn.toString(16)}, predicted 0x${call.predicted.toString(16)}`,
+      );
+  }
+}
+
+/** Asks our allocator at this moment. */
+function predict(call: Call): void {
+  const { domain, cpu, size, limitPfn, flush } = call;
+  if (domain === undefined) return;
+  const before = domain.counters.treeAllocs;
+  call.predicted = domain.allocIovaFast(cpu, size, limitPfn, flush ? 'flush' : 'no-flush');
+  call.fromTree = domain.counters.treeAllocs !== before;
 }

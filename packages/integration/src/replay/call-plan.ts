@@ -1,8 +1,15 @@
-import type { DmaDirection, FtraceTrace, TraceEvent } from '@iommukit/captures';
+import type { DmaDirection, FtraceTrace, GroupEvent, TraceEvent } from '@iommukit/captures';
 import { DriftCauses } from './drift-causes.ts';
 import { inRam } from './environment.ts';
 import { type EventPlan, SMMU_SUFFIX } from './event-plan.ts';
-import type { DmaCall, Operation, Piece, Unjoined } from './operation.ts';
+import {
+  type DmaCall,
+  type Operation,
+  type Piece,
+  type Step,
+  stamped,
+  type Unjoined,
+} from './operation.ts';
 import { ProbeBatches } from './probe-batches.ts';
 
 const PAGE = 4096;
@@ -60,14 +67,9 @@ class CallPlanner {
   take(event: TraceEvent): void {
     this.#drift.take(event);
     switch (event.event) {
-      case 'add_device_to_group': {
-        const { device, groupId } = event;
-        this.#groupOf.set(device, groupId);
-        if (!this.#firstDevice.has(groupId)) this.#firstDevice.set(groupId, device);
-        const operation = this.#probes.join(event);
-        if (operation !== null) this.#operations.push(operation);
+      case 'add_device_to_group':
+        this.#joined(event);
         return;
-      }
       case 'attach_device_to_domain':
         this.#probes.attached(event.context);
         this.#context(event).attached = this.#groupOf.get(event.device) ?? -1;
@@ -89,6 +91,42 @@ class CallPlanner {
       case 'map':
         this.#map(event);
         return;
+      case 'unmap':
+        this.#unmap(event);
+        return;
+      case 'tracing_mark_write':
+        this.#push(event, { op: 'mark', text: event.text });
+        return;
+      default:
+        this.#dmaEvent(event);
+    }
+  }
+
+  finish(): EventPlan {
+    for (const context of this.#contexts.values()) {
+      this.#settle(context);
+      for (const call of context.doorbells) this.#placeDoorbell(call, this.#lowestWithout());
+      if (context.undo !== null)
+        this.#lost(context.undo.line, 'a dma_unmap event after this unmap');
+    }
+    // A call whose device nobody named cannot be made: it is counted, not replayed.
+    const operations = this.#operations.filter(
+      (operation) => !('call' in operation) || operation.call.device !== '',
+    );
+    return { operations, unjoined: this.#unjoined };
+  }
+
+  #joined(event: GroupEvent): void {
+    const { device, groupId } = event;
+    this.#groupOf.set(device, groupId);
+    if (!this.#firstDevice.has(groupId)) this.#firstDevice.set(groupId, device);
+    const operation = this.#probes.join(event);
+    if (operation !== null) this.#operations.push(operation);
+  }
+
+  /** The dma events, which come after the maps and around the unmaps of a call. */
+  #dmaEvent(event: TraceEvent): void {
+    switch (event.event) {
       case 'dma_map_page':
       case 'dma_map_phys':
       case 'dma_map_resource': {
@@ -110,9 +148,6 @@ class CallPlanner {
         if (call !== null) call.kind = 'coherent';
         return;
       }
-      case 'unmap':
-        this.#unmap(event);
-        return;
       case 'dma_unmap_page':
       case 'dma_unmap_phys':
       case 'dma_unmap_resource': {
@@ -126,26 +161,9 @@ class CallPlanner {
       case 'dma_free':
         this.#context(event).undoing = event.device;
         return;
-      case 'tracing_mark_write':
-        this.#push(event, { op: 'mark', text: event.text });
-        return;
       default:
         return;
     }
-  }
-
-  finish(): EventPlan {
-    for (const context of this.#contexts.values()) {
-      this.#settle(context);
-      for (const call of context.doorbells) this.#placeDoorbell(call, this.#lowestWithout());
-      if (context.undo !== null)
-        this.#lost(context.undo.line, 'a dma_unmap event after this unmap');
-    }
-    // A call whose device nobody named cannot be made: it is counted, not replayed.
-    const operations = this.#operations.filter(
-      (operation) => !('call' in operation) || operation.call.device !== '',
-    );
-    return { operations, unjoined: this.#unjoined };
   }
 
   #map(event: TraceEvent & { event: 'map' }): void {
@@ -242,8 +260,8 @@ class CallPlanner {
 
   #unmap(event: TraceEvent & { event: 'unmap' }): void {
     const context = this.#context(event);
-    const { cpu, context: key, tsUs, iova, line } = event;
-    const operation = { op: 'uncall' as const, call: NO_CALL, cpu, context: key, tsUs };
+    const { iova, line } = event;
+    const operation = stamped(event, { op: 'uncall' as const, call: NO_CALL });
     this.#operations.push(operation);
     const undo: Undo = { operation, iova, line };
     if (context.undoing === '') {
@@ -312,12 +330,8 @@ class CallPlanner {
     return context;
   }
 
-  #push(
-    event: TraceEvent,
-    operation: { op: 'call'; call: DmaCall } | { op: 'mark'; text: string },
-  ): void {
-    const { cpu, context, tsUs } = event;
-    this.#operations.push({ ...operation, cpu, context, tsUs });
+  #push(event: TraceEvent, step: Step): void {
+    this.#operations.push(stamped(event, step));
   }
 
   #lost(line: number, expected: string): void {

@@ -40,9 +40,9 @@ export class CheckTally {
   #explained = 0;
 
   /** Counts one item: equal, or unexplained with a sentence. */
-  compare(equal: boolean, example: () => string): void {
-    if (equal) this.equal++;
-    else this.differ(example());
+  compare(difference: string | undefined): void {
+    if (difference === undefined) this.equal++;
+    else this.differ(difference);
   }
 
   /** Counts one unexplained difference. */

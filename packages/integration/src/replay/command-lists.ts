@@ -37,8 +37,7 @@ export function compareLists(
     ) as [readonly CommandList[], readonly CommandList[]];
     for (let i = 0; i < Math.max(a.length, b.length); i++)
       tally.compare(
-        sameList(a[i], b[i]),
-        () => `list ${i}: ${show(a[i])}, the kernel ${show(b[i])}`,
+        sameList(a[i], b[i]) ? undefined : `list ${i}: ${show(a[i])}, the kernel ${show(b[i])}`,
       );
   }
 }

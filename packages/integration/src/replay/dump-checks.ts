@@ -46,9 +46,9 @@ export function compareTruth(
     const rw = row.perm >= 2 ? 'write' : 'read';
     const result = model.translate({ streamId: row.sid, address: row.iovaWord, rw });
     tally.compare(
-      result.outcome === 'ok' && result.paddr === row.pa,
-      () =>
-        `line ${row.line}: stream ${hex(row.sid)} ${hex(row.iova)}: ${outcome(result)}, QEMU ${hex(row.pa)}`,
+      result.outcome === 'ok' && result.paddr === row.pa
+        ? undefined
+        : `line ${row.line}: stream ${hex(row.sid)} ${hex(row.iova)}: ${outcome(result)}, QEMU ${hex(row.pa)}`,
     );
   }
 }
@@ -64,8 +64,9 @@ export function compareVerdicts(
     const ours = outcome(result);
     const theirs = row.qemuWrite === 'ok' ? `ok ${hex(row.pa ?? 0)}` : row.qemuWrite;
     tally.compare(
-      ours === theirs,
-      () => `line ${row.line}: stream ${hex(row.sid)} ${hex(row.iova)}: ${ours}, QEMU ${theirs}`,
+      ours === theirs
+        ? undefined
+        : `line ${row.line}: stream ${hex(row.sid)} ${hex(row.iova)}: ${ours}, QEMU ${theirs}`,
     );
   }
 }
@@ -94,7 +95,7 @@ export function compareEvents(
     }
     const a = readLanes(ours.memory, ours.base + at, EVENT_BYTES / 8);
     const b = readLanes(theirs, evtq.pa + at, EVENT_BYTES / 8);
-    tally.compare(sameRecord(a, b), () => `event ${i}: ${words(a)}, the kernel ${words(b)}`);
+    tally.compare(sameRecord(a, b) ? undefined : `event ${i}: ${words(a)}, the kernel ${words(b)}`);
   }
 }
 

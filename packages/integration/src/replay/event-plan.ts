@@ -1,5 +1,5 @@
 import type { FtraceTrace, TraceEvent } from '@iommukit/captures';
-import type { Allocation, Operation, Unjoined } from './operation.ts';
+import { type Allocation, type Operation, type Step, stamped, type Unjoined } from './operation.ts';
 import { ProbeBatches } from './probe-batches.ts';
 
 const PAGE = 4096;
@@ -52,57 +52,24 @@ class EventPlanner {
         this.#probes.attached(event.context);
         this.#context(event).attached = event.device;
         return;
-      case 'init':
-        this.operations.push({
-          op: 'init',
-          iovad: event.iovad,
-          device: this.#context(event).attached,
-          cpu: event.cpu,
-          context: event.context,
-          tsUs: event.tsUs,
-        });
+      case 'init': {
+        const { attached: device } = this.#context(event);
+        this.#push(event, { op: 'init', iovad: event.iovad, device });
         return;
+      }
       case 'reserve': {
         const { iovad, pfnLo, pfnHi } = event;
-        this.operations.push({
-          op: 'reserve',
-          iovad,
-          pfnLo,
-          pfnHi,
-          cpu: event.cpu,
-          context: event.context,
-          tsUs: event.tsUs,
-        });
+        this.#push(event, { op: 'reserve', iovad, pfnLo, pfnHi });
         return;
       }
-      case 'alloc_fast': {
-        const context = this.#context(event);
-        // No dma event came for a doorbell.
-        context.awaiting = null;
-        context.open = {
-          iovad: event.iovad,
-          pages: event.size,
-          limitPfn: event.limitPfn,
-          flush: event.flush,
-          kernelPfn: -1,
-          dir: null,
-          device: '',
-          ourPfn: 0,
-        };
-        context.placed = false;
+      case 'alloc_fast':
+        this.#asked(event);
         return;
-      }
       case 'alloc': {
         const context = this.#context(event);
         if (context.open === null || context.placed) return;
         context.placed = true;
-        this.operations.push({
-          op: 'alloc',
-          alloc: context.open,
-          cpu: event.cpu,
-          context: event.context,
-          tsUs: event.tsUs,
-        });
+        this.#push(event, { op: 'alloc', alloc: context.open });
         return;
       }
       case 'alloc_fast_ret':
@@ -112,15 +79,8 @@ class EventPlanner {
         this.#mapped(event);
         return;
       case 'unmap': {
-        const operation = {
-          op: 'unmap' as const,
-          alloc: null,
-          size: event.size,
-          line: event.line,
-          cpu: event.cpu,
-          context: event.context,
-          tsUs: event.tsUs,
-        };
+        const { size, line } = event;
+        const operation = stamped(event, { op: 'unmap' as const, alloc: null, size, line });
         this.operations.push(operation);
         this.#context(event).unmapped = operation;
         return;
@@ -128,27 +88,11 @@ class EventPlanner {
       case 'free_fast':
         this.#freed(event);
         return;
-      case 'dma_map_page':
-      case 'dma_map_phys':
-      case 'dma_map_resource':
-      case 'dma_map_sg':
-        this.#named(event, event.dir);
-        return;
-      case 'dma_alloc':
-        // The direction of dma_alloc is not set by every kernel; coherent memory is always bidirectional.
-        if (!event.device.endsWith(SMMU_SUFFIX)) this.#named(event, 'BIDIRECTIONAL');
-        return;
       case 'tracing_mark_write':
-        this.operations.push({
-          op: 'mark',
-          text: event.text,
-          cpu: event.cpu,
-          context: event.context,
-          tsUs: event.tsUs,
-        });
+        this.#push(event, { op: 'mark', text: event.text });
         return;
       default:
-        return;
+        this.#dmaEvent(event);
     }
   }
 
@@ -159,6 +103,18 @@ class EventPlanner {
         this.#lost(unmapped.line, 'a free_fast after this unmap in the same context');
   }
 
+  #asked(event: TraceEvent & { event: 'alloc_fast' }): void {
+    const context = this.#context(event);
+    const { iovad, size: pages, limitPfn, flush } = event;
+    // No dma event came for a doorbell.
+    context.awaiting = null;
+    context.open = {
+      ...{ iovad, pages, limitPfn, flush },
+      ...{ kernelPfn: -1, dir: null, device: '', ourPfn: 0 },
+    };
+    context.placed = false;
+  }
+
   #allocated(event: TraceEvent & { event: 'alloc_fast_ret' }): void {
     const context = this.#context(event);
     const alloc = context.open;
@@ -166,22 +122,8 @@ class EventPlanner {
       this.#lost(event.line, 'an alloc_fast before in the same context');
       return;
     }
-    if (!context.placed)
-      this.operations.push({
-        op: 'alloc',
-        alloc,
-        cpu: event.cpu,
-        context: event.context,
-        tsUs: event.tsUs,
-      });
-    this.operations.push({
-      op: 'alloc-ret',
-      alloc,
-      pfn: event.pfn,
-      cpu: event.cpu,
-      context: event.context,
-      tsUs: event.tsUs,
-    });
+    if (!context.placed) this.#push(event, { op: 'alloc', alloc });
+    this.#push(event, { op: 'alloc-ret', alloc, pfn: event.pfn });
     context.open = null;
     if (event.pfn === 0) return;
     alloc.kernelPfn = event.pfn;
@@ -202,16 +144,25 @@ class EventPlanner {
       return;
     }
     const { paddr, size } = event;
-    this.operations.push({
-      op: 'map',
-      alloc,
-      offset,
-      paddr,
-      size,
-      cpu: event.cpu,
-      context: event.context,
-      tsUs: event.tsUs,
-    });
+    this.#push(event, { op: 'map', alloc, offset, paddr, size });
+  }
+
+  /** The dma event that follows the maps of an allocation. */
+  #dmaEvent(event: TraceEvent): void {
+    switch (event.event) {
+      case 'dma_map_page':
+      case 'dma_map_phys':
+      case 'dma_map_resource':
+      case 'dma_map_sg':
+        this.#named(event, event.dir);
+        return;
+      case 'dma_alloc':
+        // The direction of dma_alloc is not set by every kernel; coherent memory is always bidirectional.
+        if (!event.device.endsWith(SMMU_SUFFIX)) this.#named(event, 'BIDIRECTIONAL');
+        return;
+      default:
+        return;
+    }
   }
 
   #named(event: TraceEvent & { device: string }, dir: Allocation['dir']): void {
@@ -237,13 +188,7 @@ class EventPlanner {
       context.unmapped.alloc = alloc;
       context.unmapped = null;
     }
-    this.operations.push({
-      op: 'free',
-      alloc,
-      cpu: event.cpu,
-      context: event.context,
-      tsUs: event.tsUs,
-    });
+    this.#push(event, { op: 'free', alloc });
   }
 
   #context(event: TraceEvent): Context {
@@ -253,6 +198,10 @@ class EventPlanner {
       this.#contexts.set(event.context, context);
     }
     return context;
+  }
+
+  #push(event: TraceEvent, step: Step): void {
+    this.operations.push(stamped(event, step));
   }
 
   #lost(line: number, expected: string): void {

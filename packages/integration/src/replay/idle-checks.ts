@@ -47,7 +47,9 @@ export function compareLeaves(
     const name = key(sid, iova);
     const mine = ours.get(name);
     const theirs = `${size} ${hex64(pte)}`;
-    tally.compare(mine === theirs, () => `leaf ${name}: ${mine ?? 'none'}, the kernel ${theirs}`);
+    tally.compare(
+      mine === theirs ? undefined : `leaf ${name}: ${mine ?? 'none'}, the kernel ${theirs}`,
+    );
     ours.delete(name);
   }
   for (const [name, mine] of ours) tally.differ(`leaf ${name}: ${mine}, the kernel none`);
@@ -69,8 +71,9 @@ export function compareConfig(
   const word = (name: string, pa: number, mine: MemoryView, other: MemoryView): void => {
     const [a, b] = [readLanes(mine, pa, 1), readLanes(other, pa, 1)];
     tally.compare(
-      a[0] === b[0] && a[1] === b[1],
-      () => `${name} at ${hex(pa)}: ${lanes(a)}, the kernel ${lanes(b)}`,
+      a[0] === b[0] && a[1] === b[1]
+        ? undefined
+        : `${name} at ${hex(pa)}: ${lanes(a)}, the kernel ${lanes(b)}`,
     );
   };
 
@@ -83,7 +86,7 @@ export function compareConfig(
       dump.registers.get(offset),
       wide ? dump.registers.get(offset + 4) : 0,
     ];
-    tally.compare(lo === dumpLo && hi === dumpHi, () => `${name}: ${hex64({ lo, hi })}`);
+    tally.compare(lo === dumpLo && hi === dumpHi ? undefined : `${name}: ${hex64({ lo, hi })}`);
   }
   if (strtab.fmt === 1)
     for (let index = 0; index < 2 ** (strtab.log2size - strtab.split); index++) {

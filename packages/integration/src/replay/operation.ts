@@ -49,12 +49,15 @@ export interface Member {
   readonly group: number;
 }
 
-/** What the replay does at one event of the trace. */
-export type Operation = {
+/** Where and when an event of the trace happened; `context` is a task, or an interrupt of a CPU. */
+export interface Stamp {
   readonly cpu: number;
   readonly context: number;
   readonly tsUs: number;
-} & (
+}
+
+/** What is done at one event of the trace. */
+export type Step =
   | { readonly op: 'attach'; readonly members: readonly Member[] }
   | { readonly op: 'init'; readonly iovad: string; readonly device: string }
   | {
@@ -76,8 +79,16 @@ export type Operation = {
   | { readonly op: 'free'; readonly alloc: Allocation }
   | { readonly op: 'call'; readonly call: DmaCall }
   | { readonly op: 'uncall'; call: DmaCall }
-  | { readonly op: 'mark'; readonly text: string }
-);
+  | { readonly op: 'mark'; readonly text: string };
+
+/** What the replay does, with CPU, context and time of its event. */
+export type Operation = Stamp & Step;
+
+/** A step at the event that it stands for. */
+export function stamped<S extends Step>(event: Stamp, step: S): Stamp & S {
+  const { cpu, context, tsUs } = event;
+  return { ...step, cpu, context, tsUs };
+}
 
 /** An access that a device of the capture made on purpose. */
 export interface PlannedAccess {

@@ -151,7 +151,7 @@ export class ReplayDriver {
   reportIova(tally: CheckTally, feed: 'events' | 'calls'): void {
     for (const { equal, drifted, text } of this.#iova)
       if (!equal && feed === 'calls' && drifted) tally.explain('interrupt-free', 1);
-      else tally.compare(equal, text);
+      else tally.compare(equal ? undefined : text());
   }
 
   /**

@@ -1,5 +1,12 @@
 import { CMDQ_PROD, REGISTER_OFFSET } from '@iommukit/arm-arch';
-import type { Capture, DumpTag, FtraceTrace, Snapshot, UnreadLine } from '@iommukit/captures';
+import {
+  type Capture,
+  type DumpTag,
+  type FtraceTrace,
+  InputError,
+  type Snapshot,
+  type UnreadLine,
+} from '@iommukit/captures';
 import { DmaError } from '@iommukit/dma-api';
 import { IO_PGTABLE_PROFILES } from '@iommukit/io-pgtable';
 import type { MemoryView } from '@iommukit/platform';
@@ -85,7 +92,7 @@ const ALL_CHECKS: readonly CheckName[] = [
 
 /**
  * Replays a capture of a real kernel through every layer and compares what both did. Open loop: nothing of the kernel's answers is
- * fed back. Throws `InputError` for a capture that cannot be read, `UnknownKernel` for a kernel without a profile, `DmaError`
+ * fed back. Throws `InputError` for a capture that cannot be read or lacks the mark to stop at, `UnknownKernel` for a kernel without a profile, `DmaError`
  * (`UNMODELLED_FLUSH_QUEUE`) for one in lazy mode.
  * @example const { checks } = replayCapture(openCapture('data/linux-6.12-strict-up')); checks.iova?.equal
  */
@@ -126,13 +133,18 @@ class Replay {
     const hasProbes = trace.events.some((event) => event.event === 'alloc_fast');
     const feed = this.#options.feed ?? (hasProbes ? 'events' : 'calls');
     const plan = feed === 'events' ? planEvents(trace) : planCalls(trace);
+    const tracePath = capture.path('trace');
+    if (this.#until === 'idle' && !plan.operations.some(isIdleMark))
+      throw new InputError({
+        file: tracePath,
+        expected: `the mark ${IDLE_MARK}, where a replay until idle stops`,
+      });
     this.#count('events', trace.events.length);
     this.#unreadLines(trace.unread);
     this.#count('unjoinedLines', plan.unjoined.length);
-    this.#note(plan.unjoined.map((line) => ({ ...line, file: capture.path('trace') })));
+    this.#note(plan.unjoined.map((line) => ({ ...line, file: tracePath })));
     const registers = capture.regs('idle').registers;
 
-    const tracePath = capture.path('trace');
     const machine = new Machine({
       idr: idrWords(registers),
       profile,
@@ -183,7 +195,7 @@ class Replay {
     for (let i = 0; i < operations.length; i++) {
       const operation = operations[i] as Operation;
       if (i % 4096 === 0) onProgress?.(i, operations.length);
-      if (operation.op === 'mark' && operation.text === 'PHASE:dump-idle') {
+      if (isIdleMark(operation)) {
         this.#atIdle(run);
         if (this.#until === 'idle') break;
       }
@@ -374,14 +386,24 @@ class Replay {
   }
 }
 
+/** What the captured guest wrote into its trace right before the idle dump. */
+const IDLE_MARK = 'PHASE:dump-idle';
+
+function isIdleMark(operation: Operation): boolean {
+  return operation.op === 'mark' && operation.text === IDLE_MARK;
+}
+
 /** True for operations that put commands into the queue. */
 function issues(operation: Operation): boolean {
   return operation.op === 'unmap' || operation.op === 'uncall' || operation.op === 'attach';
 }
 
+/** Words of memory, as the SMMU reads them. */
+const LITTLE_ENDIAN = true;
+
 function toWords(bytes: Uint8Array): Uint32Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const words = new Uint32Array(bytes.byteLength / 4);
-  for (let i = 0; i < words.length; i++) words[i] = view.getUint32(i * 4, true);
+  for (let i = 0; i < words.length; i++) words[i] = view.getUint32(i * 4, LITTLE_ENDIAN);
   return words;
 }

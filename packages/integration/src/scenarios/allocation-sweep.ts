@@ -42,10 +42,11 @@ function failOne(one: ScenarioCase, k: number): ScenarioRig | undefined {
 
 /**
  * Lets the k-th allocation of a table fail, for every k of every case of the scenarios: no frame leaks, tables are as before or as
- * reported, and the domain can be used afterwards. Cases that inject failures themselves, or are random, are left out.
+ * reported, and the domain can be used afterwards. Cases that inject failures themselves, or are random, are left out. With a `step`
+ * only every so many k, from the first on.
  * @example sweepAllocations(['S0-1', 'S0-2'])
  */
-export function sweepAllocations(ids: readonly string[]): SweepReport {
+export function sweepAllocations(ids: readonly string[], step = 1): SweepReport {
   const chosen = (scenario: Scenario): boolean => ids.includes(scenario.id);
   const broken: string[] = [];
   let [cases, failures, reported] = [0, 0, 0];
@@ -53,7 +54,7 @@ export function sweepAllocations(ids: readonly string[]): SweepReport {
     for (const one of scenario.cases()) {
       if (one.sweep === false) continue;
       cases++;
-      for (let k = 1; ; k++) {
+      for (let k = 1; ; k += step) {
         const rig = failOne(one, k);
         if (rig === undefined) break;
         failures++;

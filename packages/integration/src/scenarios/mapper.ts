@@ -9,122 +9,146 @@ import { bytesOf, PROT } from './setup.ts';
  */
 export type Way = 'P' | 'K' | 'G' | 'R' | 'L' | 'U';
 
-/** Maps and unmaps in one way; the mirror of the rig follows what the calls return. */
-export interface Mapper {
-  /** 0, or a negative errno. */
-  map(iova: number, runs: readonly SgRun[]): number;
-  /** Bytes unmapped. */
-  unmap(iova: number, size: number): number;
-  /** Ends what the way defers: 0, or a negative errno. */
-  flush(): number;
-  /** Way R. */
-  readonly batch: RangeBatch | null;
-}
-
 /** How often a rig looks at what an operation did. */
 export interface MapperOptions extends BatchOptions {
   /** The device does not read what is operated on: for rows that count its reads themselves, and for the largest ones. */
   readonly quiet?: boolean;
 }
 
-/** The operations of one way on a rig. */
-export function mapperOf(rig: ScenarioRig, way: Way, options: MapperOptions = {}): Mapper {
-  const { core } = rig.machine;
-  const { domain } = rig;
-  const quiet = options.quiet === true;
-  const gather = new IotlbGather();
-  const opened = way === 'R' ? core.beginBatch(domain, options) : null;
-  if (typeof opened === 'number') throw new RangeError(`beginBatch: ${opened}`);
-  const batch = opened;
-  const defers = way === 'G' || way === 'R' || way === 'L';
+/** Maps and unmaps in one way on a rig, whose mirror follows what the calls return. */
+export class Mapper {
+  /** Way R. */
+  readonly batch: RangeBatch | null;
+  readonly #rig: ScenarioRig;
+  readonly #way: Way;
+  /** The device reads what is operated on. */
+  readonly #reads: boolean;
+  readonly #gather = new IotlbGather();
   /** Ranges whose invalidation is deferred. */
-  const waiting: [number, number][] = [];
+  readonly #waiting: [number, number][] = [];
 
-  const mapped = (iova: number, runs: readonly SgRun[]): void => {
+  constructor(rig: ScenarioRig, way: Way, options: MapperOptions = {}) {
+    this.#rig = rig;
+    this.#way = way;
+    this.#reads = options.quiet !== true;
+    const batch = way === 'R' ? rig.machine.core.beginBatch(rig.domain, options) : null;
+    if (typeof batch === 'number') throw new RangeError(`beginBatch: ${batch}`);
+    this.batch = batch;
+  }
+
+  /** 0, or a negative errno. */
+  map(iova: number, runs: readonly SgRun[]): number {
+    const { core } = this.#rig.machine;
+    const { domain } = this.#rig;
+    const { batch } = this;
+    const errno =
+      this.#way === 'P'
+        ? this.#mapPages(iova, runs)
+        : this.#attempt(iova, runs, () =>
+            batch === null ? core.mapSg(domain, iova, runs, PROT) : batch.mapSg(iova, runs, PROT),
+          );
+    if (errno === 0 && this.#reads && this.#waiting.length === 0)
+      this.#rig.warm(iova, bytesOf(runs));
+    return errno;
+  }
+
+  /** Bytes unmapped. */
+  unmap(iova: number, size: number): number {
+    const rig = this.#rig;
+    if (this.#reads && this.#waiting.length === 0) rig.warm(iova, size);
+    rig.begin();
+    const bytes = this.#way === 'P' ? this.#unmapPages(iova, size) : this.#unmapWhole(iova, size);
+    if (this.#defers) this.#waiting.push([iova, size]);
+    else if (this.#reads) rig.look(iova, size);
+    return bytes;
+  }
+
+  /** Ends what the way defers: 0, or a negative errno. */
+  flush(): number {
+    const { machine, domain } = this.#rig;
+    let errno = 0;
+    if (this.batch !== null) errno = this.batch.flush();
+    else if (this.#defers) machine.core.iotlbSync(domain, this.#gather);
+    if (this.#reads) for (const [iova, size] of this.#waiting) this.#rig.look(iova, size);
+    this.#waiting.length = 0;
+    return errno;
+  }
+
+  get #defers(): boolean {
+    return this.#way === 'G' || this.#way === 'R' || this.#way === 'L';
+  }
+
+  #mapPages(iova: number, runs: readonly SgRun[]): number {
+    const { machine, domain, granule } = this.#rig;
     let at = iova;
     for (const { paddr, length } of runs)
-      for (let done = 0; done < length; done += rig.granule, at += rig.granule)
-        rig.mirror.set(at, paddr + done);
-  };
-  const unmapped = (iova: number, bytes: number): void => {
-    for (let at = iova; at < iova + bytes; at += rig.granule) rig.mirror.delete(at);
-  };
-  const attempt = (
-    name: string,
-    iova: number,
-    runs: readonly SgRun[],
-    map: () => number,
-  ): number => {
+      for (let done = 0; done < length; done += granule, at += granule) {
+        const [from, here] = [paddr + done, at];
+        const errno = this.#attempt(here, [{ paddr: from, length: granule }], () =>
+          machine.core.map(domain, here, from, granule, PROT),
+        );
+        if (errno !== 0) return errno;
+      }
+    return 0;
+  }
+
+  #unmapPages(iova: number, size: number): number {
+    const { machine, domain, granule } = this.#rig;
+    let bytes = 0;
+    for (; bytes < size; bytes += granule) {
+      if (machine.core.unmap(domain, iova + bytes, granule) === 0) break;
+      this.#unmapped(iova + bytes, granule);
+    }
+    return bytes;
+  }
+
+  #unmapWhole(iova: number, size: number): number {
+    const { machine, domain } = this.#rig;
+    const way = this.#way;
+    let bytes: number;
+    if (way === 'R') bytes = this.batch?.unmapRange(iova, size) ?? 0;
+    else if (way === 'G') bytes = machine.core.unmapFast(domain, iova, size, this.#gather);
+    else if (way === 'L') bytes = unmapSingly(this.#rig, iova, size, this.#gather);
+    else bytes = machine.core.unmap(domain, iova, size);
+    this.#unmapped(iova, bytes);
+    return bytes;
+  }
+
+  #attempt(iova: number, runs: readonly SgRun[], map: () => number): number {
+    const rig = this.#rig;
+    const { batch } = this;
     rig.begin();
     const used = rig.machine.frames.used;
     const { issued } = rig.machine.driver.cmdq;
     const early = batch?.earlyFlushes ?? 0;
     const errno = Math.min(map(), 0);
     if (errno === 0) {
-      mapped(iova, runs);
+      this.#mapped(iova, runs);
       return 0;
     }
-    rig.failed.push({ errno, name });
+    rig.failed.push({ errno, name: 'map' });
     // R3: nothing was stored where a walker could see it, nothing was sent, nothing was kept.
-    if (way === 'R' && batch?.earlyFlushes === early) {
+    if (batch !== null && batch.earlyFlushes === early) {
       if (rig.liveStores > 0)
         rig.fault(`a failed map stored ${rig.liveStores} words in live tables`);
       if (rig.machine.frames.used !== used) rig.fault('a failed map kept frames');
       if (rig.machine.driver.cmdq.issued !== issued) rig.fault('a failed map sent commands');
     }
     return errno;
-  };
+  }
 
-  return {
-    batch,
-    map(iova, runs) {
-      let errno = 0;
-      if (way === 'P') {
-        let at = iova;
-        for (const { paddr, length } of runs)
-          for (let done = 0; errno === 0 && done < length; done += rig.granule, at += rig.granule) {
-            const piece = [{ paddr: paddr + done, length: rig.granule }];
-            const here = at;
-            errno = attempt('map', here, piece, () =>
-              core.map(domain, here, paddr + done, rig.granule, PROT),
-            );
-          }
-      } else
-        errno = attempt('map', iova, runs, () =>
-          batch === null ? core.mapSg(domain, iova, runs, PROT) : batch.mapSg(iova, runs, PROT),
-        );
-      if (errno === 0 && !quiet && waiting.length === 0) rig.warm(iova, bytesOf(runs));
-      return errno;
-    },
-    unmap(iova, size) {
-      if (!quiet && waiting.length === 0) rig.warm(iova, size);
-      rig.begin();
-      let bytes = 0;
-      if (way === 'P')
-        for (; bytes < size; bytes += rig.granule) {
-          if (core.unmap(domain, iova + bytes, rig.granule) === 0) break;
-          unmapped(iova + bytes, rig.granule);
-        }
-      else {
-        if (way === 'R') bytes = batch?.unmapRange(iova, size) ?? 0;
-        else if (way === 'G') bytes = core.unmapFast(domain, iova, size, gather);
-        else if (way === 'L') bytes = unmapSingly(rig, iova, size, gather);
-        else bytes = core.unmap(domain, iova, size);
-        unmapped(iova, bytes);
-      }
-      if (defers) waiting.push([iova, size]);
-      else if (!quiet) rig.look(iova, size);
-      return bytes;
-    },
-    flush() {
-      let errno = 0;
-      if (batch !== null) errno = batch.flush();
-      else if (defers) core.iotlbSync(domain, gather);
-      if (!quiet) for (const [iova, size] of waiting) rig.look(iova, size);
-      waiting.length = 0;
-      return errno;
-    },
-  };
+  #mapped(iova: number, runs: readonly SgRun[]): void {
+    const { mirror, granule } = this.#rig;
+    let at = iova;
+    for (const { paddr, length } of runs)
+      for (let done = 0; done < length; done += granule, at += granule)
+        mirror.set(at, paddr + done);
+  }
+
+  #unmapped(iova: number, bytes: number): void {
+    const { mirror, granule } = this.#rig;
+    for (let at = iova; at < iova + bytes; at += granule) mirror.delete(at);
+  }
 }
 
 /** The core's loop as it was in 2020: one entry a call. */

@@ -1,5 +1,6 @@
 import { IommuError } from '@iommukit/bits';
-import { s05, s06, s013, s017, s018, s019, s020 } from './s0-batches.ts';
+import { s013, s017, s018 } from './s0-batch-memory.ts';
+import { s05, s06, s019, s020 } from './s0-batches.ts';
 import { s012, s014 } from './s0-failures.ts';
 import { s01, s02, s03, s04, s015, s016 } from './s0-maps.ts';
 import { s07, s08 } from './s0-order.ts';
@@ -10,7 +11,7 @@ import { s412, s413, s414, s416, s417, s418, s419 } from './s4-edges.ts';
 import { s420 } from './s4-twins.ts';
 import { runScenario, type Scenario, type ScenarioResult } from './scenario.ts';
 
-/** All scenarios, in the order of evaluation.md. */
+/** All scenarios, by id. */
 export const SCENARIOS: readonly Scenario[] = [
   s01,
   s02,
@@ -55,7 +56,7 @@ export interface ScenarioReport {
     readonly scenarios: number;
     /** Cases: one way on one machine. */
     readonly runs: number;
-    /** Counts compared with evaluation.md. */
+    /** Counts compared with those that were derived beforehand. */
     readonly compared: number;
     /** Counts that differ. */
     readonly differences: number;

@@ -28,11 +28,11 @@ function watched(parts: {
   readonly expected: Partial<Seen>;
 }): ScenarioCase {
   const seen: Seen = { stores: 0, live: 0, partial: 0, late: 0 };
-  let look: (pa: number, zero: boolean) => void = () => {};
+  let look: (pa: number, stored: 'zero' | 'other') => void = () => {};
   const options: RigOptions = {
     // The walker reads the tables each time; where they begin does not change.
     policy: { ...CACHE_NOTHING, config: 'keep', detectStale: false },
-    observer: { onStore: (pa, lo, hi) => look(pa, lo === 0 && hi === 0) },
+    observer: { onStore: (pa, lo, hi) => look(pa, lo === 0 && hi === 0 ? 'zero' : 'other') },
   };
   const { way, iova, runs, first, expected } = parts;
   return {
@@ -46,11 +46,11 @@ function watched(parts: {
       const before = reachableTables(memory, rig.table);
       let live = before;
       const pages = bytesOf(runs) / rig.granule;
-      look = (pa, zero) => {
+      look = (pa, stored) => {
         const table = pa - (pa % 4096);
         const isLive = live.has(table);
         // The zeroing of a fresh table.
-        if (!isLive && zero) return;
+        if (!isLive && stored === 'zero') return;
         seen.stores++;
         if (isLive) seen.live++;
         if (isLive && !before.has(table)) seen.late++;

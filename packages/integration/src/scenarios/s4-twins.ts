@@ -72,7 +72,8 @@ function settle(rig: ScenarioRig): void {
 /** Every 50th sequence starts with empty tables. */
 const FRESH = 50;
 
-function twins(granule: GranuleName, sequences: number): ScenarioCase {
+/** Two rigs that get the same random calls, one an entry at a time: whatever either returns, stores or invalidates is equal. */
+export function twins(granule: GranuleName, sequences: number): ScenarioCase {
   return {
     way: `${sequences} sequences, ${granule}`,
     rig: { granule },

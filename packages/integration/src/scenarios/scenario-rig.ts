@@ -1,12 +1,13 @@
 import type { LpaePageTable } from '@iommukit/io-pgtable';
 import { type DomainOps, IommuDevice, type IommuDomain } from '@iommukit/iommu-core';
 import { type MemoryView, NonCoherentView, observeView } from '@iommukit/platform';
-import { CACHE_EVERYTHING, type CachePolicy } from '@iommukit/smmu-v3-model';
+import { CACHE_EVERYTHING, type CachePolicy, type IdrWords } from '@iommukit/smmu-v3-model';
+import { forwardingView } from '../forwarding-view.ts';
 import { kernelProfile } from '../kernel-profile.ts';
 import { Machine, MachineError, MEMORY_OF_CAPTURES } from '../machine.ts';
 import { CommandLog, noCommands } from './command-log.ts';
 import { FrameWatch } from './frame-watch.ts';
-import { type Mapper, mapperOf, type Way } from './mapper.ts';
+import { Mapper, type MapperOptions, type Way } from './mapper.ts';
 import { GRANULES, type GranuleName } from './setup.ts';
 import { pagesOf, treeOf } from './table-image.ts';
 
@@ -82,7 +83,7 @@ export class ScenarioRig {
   #commands = noCommands();
 
   constructor(options: RigOptions = {}, watching: 'stores' | 'nothing' = 'nothing') {
-    const { mode = 'coh', granule = '4K', ril = true, observer } = options;
+    const { mode = 'coh', granule = '4K', observer } = options;
     let cpu: MemoryView | undefined;
     let frameWatch: FrameWatch | undefined;
     const observed = (view: MemoryView): MemoryView => {
@@ -102,13 +103,7 @@ export class ScenarioRig {
       });
     };
     this.machine = new Machine({
-      idr: {
-        IDR0: 0x0d44101b - (mode === 'nc' ? IDR0_COHACC : 0),
-        IDR1: 0x02730010,
-        IDR3: 0x1414 - (ril ? 0 : IDR3_RIL),
-        IDR5: IDR5[granule],
-        AIDR: 1,
-      },
+      idr: idrOf(options),
       profile: kernelProfile('7.3'),
       cpus: 1,
       memory: MEMORY_OF_CAPTURES,
@@ -118,24 +113,7 @@ export class ScenarioRig {
           cpu = observed(mode === 'nc' ? new NonCoherentView(memory) : memory);
           return cpu;
         },
-        device: (memory) => ({
-          get hi() {
-            return memory.hi;
-          },
-          load64: (pa) => {
-            frameWatch?.load(pa);
-            return memory.load64(pa);
-          },
-          store64: (pa, lo, hi) => memory.store64(pa, lo, hi),
-          cas64: (pa, oldLo, oldHi, lo, hi) => memory.cas64(pa, oldLo, oldHi, lo, hi),
-          load32: (pa) => memory.load32(pa),
-          store32: (pa, value) => memory.store32(pa, value),
-          clean: (pa, bytes) => memory.clean(pa, bytes),
-          isBacked: (pa) => memory.isBacked(pa),
-          lanes: () => undefined,
-          blockBytes: 4096,
-          block: () => undefined,
-        }),
+        device: (memory) => watchedLoads(memory, (pa) => frameWatch?.load(pa)),
       },
     });
     const { machine } = this;
@@ -165,8 +143,8 @@ export class ScenarioRig {
   }
 
   /** The operations of a way, on this rig's domain. */
-  by(way: Way, options: Parameters<typeof mapperOf>[2] = {}): Mapper {
-    return mapperOf(this, way, options);
+  by(way: Way, options: MapperOptions = {}): Mapper {
+    return new Mapper(this, way, options);
   }
 
   /** Counts what `work` does. */
@@ -305,6 +283,30 @@ export class ScenarioRig {
   fault(text: string): void {
     this.#break(text);
   }
+}
+
+/** ID words of QEMU's SMMUv3 but for what the options choose. */
+function idrOf({ mode = 'coh', granule = '4K', ril = true }: RigOptions): IdrWords {
+  return {
+    IDR0: 0x0d44101b - (mode === 'nc' ? IDR0_COHACC : 0),
+    IDR1: 0x02730010,
+    IDR3: 0x1414 - (ril ? 0 : IDR3_RIL),
+    IDR5: IDR5[granule],
+    AIDR: 1,
+  };
+}
+
+/** A view whose every load is reported first: none goes past it by way of a block of lanes. */
+function watchedLoads(memory: MemoryView, onLoad: (pa: number) => void): MemoryView {
+  return forwardingView(memory, {
+    load64: (pa) => {
+      onLoad(pa);
+      return memory.load64(pa);
+    },
+    lanes: () => undefined,
+    blockBytes: 4096,
+    block: () => undefined,
+  });
 }
 
 function hasTable(ops: DomainOps): ops is DomainOps & { readonly table: LpaePageTable<unknown> } {

@@ -1,6 +1,6 @@
 import { type RigOptions, ScenarioRig } from './scenario-rig.ts';
 
-/** Named results of a case. */
+/** Named results of a case. @example const counts: Observed = { VA: 1, SYNC: 1, bytes: 0x1000 }; */
 export type Observed = Readonly<Record<string, number | string | boolean>>;
 
 /** One scenario in one way on one machine. */
@@ -22,7 +22,7 @@ export interface ScenarioCase {
   readonly sweep?: false;
 }
 
-/** One row of evaluation.md. */
+/** One row of the evaluation: an operation, and what it may cost in each way. */
 export interface Scenario {
   readonly id: string;
   readonly title: string;

@@ -23,9 +23,16 @@ export const GRANULES: Readonly<
   '64K': { granule: SZ_64K, block: SZ_512M },
 };
 
-/** `scat(n)`: n granules, nothing contiguous. */
-export function scat(n: number, granule: number = SZ_4K, base: number = PA): SgRun[] {
-  return Array.from({ length: n }, (_, i) => ({ paddr: base + i * 2 * granule, length: granule }));
+const lists = new Map<string, readonly SgRun[]>();
+
+/** `scat(n)`: n granules, nothing contiguous. The same list each time: a sweep asks for one of 1 GiB hundreds of times. */
+export function scat(n: number, granule: number = SZ_4K, base: number = PA): readonly SgRun[] {
+  const key = `${n} ${granule} ${base}`;
+  const list =
+    lists.get(key) ??
+    Array.from({ length: n }, (_, i) => ({ paddr: base + i * 2 * granule, length: granule }));
+  lists.set(key, list);
+  return list;
 }
 
 /** `cont(s)`: contiguous, and not congruent to X above 4 KiB. */
@@ -34,7 +41,7 @@ export function cont(bytes: number): SgRun[] {
 }
 
 /** Another list of as many granules, none of which the first has. */
-export function otherScat(n: number): SgRun[] {
+export function otherScat(n: number): readonly SgRun[] {
   return scat(n, SZ_4K, PA + 4 * SZ_1G);
 }
 

@@ -1,6 +1,7 @@
 import type { DmaTableFrames, GenericDriver, IotlbGather, TableShape } from '@iommukit/io-pgtable';
 import { forEachEntry } from '@iommukit/io-pgtable';
 import { type MemoryView, PhysicalMemory } from '@iommukit/platform';
+import { forwardingView } from '../forwarding-view.ts';
 import type { RecordedCall } from './recorded-tables.lanes.ts';
 import { exactNumber, hex, type JsonRow, wordOf } from './vector-values.lanes.ts';
 
@@ -41,24 +42,12 @@ export class GenericPtTables {
       { base: this.#base, size: FIRST_BELOW_TOP + this.#stride * TABLES },
     ]);
     this.memory = memory;
-    this.view = {
-      get hi() {
-        return memory.hi;
-      },
-      load64: (pa) => memory.load64(pa),
-      store64: (pa, lo, hi) => memory.store64(pa, lo, hi),
-      cas64: (pa, oldLo, oldHi, lo, hi) => memory.cas64(pa, oldLo, oldHi, lo, hi),
-      load32: (pa) => memory.load32(pa),
-      store32: (pa, value) => memory.store32(pa, value),
-      isBacked: (pa) => memory.isBacked(pa),
-      lanes: (pa) => memory.lanes(pa),
-      blockBytes: memory.blockBytes,
-      block: (lo, hi) => memory.block(lo, hi),
+    this.view = forwardingView(memory, {
       clean: (pa, bytes) => {
         const table = this.tableOf(pa);
         this.calls.push(['sync', table, hex(pa - this.#paOf(table)), hex(bytes)]);
       },
-    };
+    });
     const detailed = ((cfg['features'] ?? []) as string[]).includes('DETAILED_GATHER');
     this.frames = {
       alloc: (bytes) => this.#alloc(bytes),

@@ -8,7 +8,7 @@ import {
 import { countOf, listOf, openGenericPt, rowOf } from './generic-pt-init.ts';
 import { type GenericPtTables, inclusiveEnd } from './generic-pt-tables.ts';
 import type { VectorTally } from './vector-tally.ts';
-import { hex, type JsonRow, VectorError, wordOf } from './vector-values.lanes.ts';
+import { ascending, hex, type JsonRow, VectorError, wordOf } from './vector-values.lanes.ts';
 
 // Runs recordings of kind `generic-pt`. Every recorded field is compared; a field that this file does not know is a mismatch too.
 
@@ -70,18 +70,17 @@ export class GenericPtRun {
   checkpoint(op: JsonRow, index: number, tally: VectorTally): void {
     const found = this.#tables.reachable(this.#table.shape);
     const waiting = (this.#gather?.freelist ?? []).map((pa) => this.#tables.tableOf(pa));
-    const sorted = (numbers: Iterable<number>): number[] => [...numbers].sort((a, b) => a - b);
     tally.check(
       index,
       'live tables',
-      sorted(this.#tables.live),
-      sorted([...found.keys(), ...waiting]),
+      ascending(this.#tables.live),
+      ascending([...found.keys(), ...waiting]),
     );
     const recorded = listOf(op, 'tables', this.#where);
     tally.check(
       index,
       'tables',
-      sorted(found.keys()),
+      ascending(found.keys()),
       recorded.map((row) => row[0]),
     );
     for (const row of recorded) {
@@ -92,8 +91,7 @@ export class GenericPtRun {
       const want = this.#expand(rows);
       tally.check(index, `level of table ${number}`, got?.level, level);
       tally.check(index, `used entries of table ${number}`, got?.entries.size, want.size);
-      for (const [i, value] of want)
-        tally.check(index, `table ${number}[${i}]`, hex(got?.entries.get(i) ?? 0n), hex(value));
+      tally.checkEntries(index, number, got?.entries, want);
     }
   }
 
@@ -333,7 +331,6 @@ export function runGenericPt(file: JsonRow, tally: VectorTally): void {
       got = { error: error.code };
     }
     const want = wanted(op, inputs);
-    for (const key of new Set([...Object.keys(want), ...Object.keys(got)]))
-      tally.check(index, key, got[key], want[key]);
+    tally.checkMembers(index, got, want);
   }
 }

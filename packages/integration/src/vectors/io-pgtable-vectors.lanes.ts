@@ -8,7 +8,14 @@ import {
 import { RECORDED_FORMATS } from './recorded-formats.ts';
 import { RecordedTables } from './recorded-tables.lanes.ts';
 import type { VectorTally } from './vector-tally.ts';
-import { exactNumber, hex, type JsonRow, VectorError, wordOf } from './vector-values.lanes.ts';
+import {
+  ascending,
+  exactNumber,
+  hex,
+  type JsonRow,
+  VectorError,
+  wordOf,
+} from './vector-values.lanes.ts';
 
 // Runs recordings of kinds `io-pgtable` and `io-pgtable-cfg-matrix`. Every recorded field is compared; a field that this file does
 // not know is a mismatch too.
@@ -84,8 +91,7 @@ export class IopgtableRun {
 
   checkpoint(op: JsonRow, index: number, tally: VectorTally): void {
     const found = this.#tables.reachable(this.#table);
-    const sorted = (numbers: Iterable<number>): number[] => [...numbers].sort((a, b) => a - b);
-    tally.check(index, 'live tables', sorted(this.#tables.live.keys()), sorted(found.keys()));
+    tally.check(index, 'live tables', ascending(this.#tables.live.keys()), ascending(found.keys()));
     tally.check(index, 'count of tables', found.size, op['tables'].length);
     for (const [number, level, entries] of op['tables']) {
       const got = found.get(number);
@@ -96,8 +102,7 @@ export class IopgtableRun {
         [got?.level, got?.entries.size],
         [level, want.size],
       );
-      for (const [i, value] of want)
-        tally.check(index, `table ${number}[${i}]`, hex(got?.entries.get(i) ?? 0n), hex(value));
+      tally.checkEntries(index, number, got?.entries, want);
     }
   }
 
@@ -246,8 +251,7 @@ export function runIoPgtable(file: JsonRow, tally: VectorTally): void {
     }
     const want = run.wanted(op);
     const got = run.run(op, `operation ${i}`);
-    for (const key of new Set([...Object.keys(want), ...Object.keys(got)]))
-      tally.check(i, `${op['op']} ${key}`, got[key], want[key]);
+    tally.checkMembers(i, got, want, (key) => `${op['op']} ${key}`);
   }
 }
 

@@ -289,9 +289,8 @@ export function runIommuCore(file: JsonRow, tally: VectorTally): void {
     const at = tally.operations++;
     const results = runCase(row);
     const inputs = new Set([...(INPUTS[row['op']] ?? []), 'op', 'comment']);
-    const recorded = Object.keys(row).filter((key) => !inputs.has(key));
-    for (const key of new Set([...recorded, ...Object.keys(results)]))
-      tally.check(at, key, results[key], row[key]);
+    const recorded = Object.entries(row).filter(([key]) => !inputs.has(key));
+    tally.checkMembers(at, results, Object.fromEntries(recorded));
   }
 }
 

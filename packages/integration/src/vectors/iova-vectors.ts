@@ -91,12 +91,12 @@ export class IovaRun {
     return { ...got, warns: domain.counters.warnings - warnings };
   }
 
-  /** What a checkpoint holds; magazines entry by entry with `full`, else their lengths. */
-  checkpoint(full: boolean): JsonRow {
+  /** What a checkpoint holds, magazines entry by entry or by their lengths. */
+  checkpoint(magazines: 'entries' | 'lengths'): JsonRow {
     const state = this.#domain.state();
     const node = (pfn: number | null): string => (pfn === null ? NO_NODE : hex(pfn));
     const magazine = (entries: readonly number[] | null): unknown =>
-      entries && (full ? entries.map(hex) : entries.length);
+      entries && (magazines === 'entries' ? entries.map(hex) : entries.length);
     return {
       tree: state.ranges.map(rangeText),
       cached_node: node(state.cachedPfn),
@@ -186,17 +186,15 @@ export function runIova(file: JsonRow, tally: VectorTally): void {
 function runSearch(file: JsonRow, tally: VectorTally, search: IovaSearch): void {
   const run = new IovaRun(file['cfg'], search);
   const by = search === 'linear' ? '' : ', augmented search';
-  const compare = (index: number, prefix: string, got: JsonRow, want: JsonRow): void => {
-    for (const key of new Set([...Object.keys(want), ...Object.keys(got)]))
-      tally.check(index, `${prefix} ${key}${by}`, got[key], want[key]);
-  };
+  const compare = (index: number, prefix: string, got: JsonRow, want: JsonRow): void =>
+    tally.checkMembers(index, got, want, (key) => `${prefix} ${key}${by}`);
   compare(-1, 'init', run.init(), file['init']);
   for (const [i, op] of (file['ops'] as JsonRow[]).entries()) {
     tally.operations++;
     const where = `operation ${String(i)}`;
     if (op['op'] === 'checkpoint') {
       const { op: _, full, tree, ...want } = op;
-      const { tree: ranges, ...got } = run.checkpoint(Boolean(full));
+      const { tree: ranges, ...got } = run.checkpoint(full ? 'entries' : 'lengths');
       const wanted = expand(tree, `${where}.tree`);
       tally.check(i, `checkpoint ranges${by}`, ranges.length, wanted.length);
       for (const [k, range] of wanted.entries())

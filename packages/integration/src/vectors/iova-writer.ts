@@ -80,7 +80,7 @@ export function writeIova(prng: Prng, operations: number): { head: JsonRow; rows
   for (let i = 0; i < operations - 1; i++) {
     if (i % every === every - 1) {
       const full = ((i + 1) / every) % 2;
-      const state = run.checkpoint(full === 1);
+      const state = run.checkpoint(full === 1 ? 'entries' : 'lengths');
       const tree = runLengths(state['tree']);
       rows.push({ op: 'checkpoint', ...(full === 1 ? { full } : {}), ...state, tree });
       continue;

@@ -182,18 +182,18 @@ class ProgramRunner {
       return;
     }
     const equal = sameJson(got, recorded);
-    this.#deviation(step.deviation, equal, at);
+    this.#deviation(step.deviation, equal ? 'equal' : 'other', at);
     if (!equal) device.followCommand(step);
   }
 
-  #deviation(codes: readonly string[], equal: boolean, step: number): void {
+  #deviation(codes: readonly string[], ours: 'equal' | 'other', step: number): void {
     const { deviations, equalAllTheSame } = this.findings;
     for (const code of codes) {
       deviations[code] ??= { count: 0, equal: 0 };
       deviations[code].count++;
-      if (equal) deviations[code].equal++;
+      if (ours === 'equal') deviations[code].equal++;
     }
-    if (equal) equalAllTheSame.push({ ...this.#place(step), codes: codes.join('+') });
+    if (ours === 'equal') equalAllTheSame.push({ ...this.#place(step), codes: codes.join('+') });
   }
 
   #access(device: ProgramDevice, step: AccessStep, at: number): Seen {
@@ -203,7 +203,8 @@ class ProgramRunner {
     const { outcome, result } = device.access(step);
     const { expected, deviation, stale } = step;
     const [got, recorded] = [comparable(device, outcome), comparable(device, expected)];
-    if (deviation.length > 0) this.#deviation(deviation, sameJson(got, recorded), at);
+    if (deviation.length > 0)
+      this.#deviation(deviation, sameJson(got, recorded) ? 'equal' : 'other', at);
     if (deviation.length === 0 && !stale) this.#check(at, 'access', got, recorded);
     else device.followAccess(prod, expected);
     return { outcome: got, device: deviceView(result) };

@@ -78,7 +78,7 @@ export class QtestRun implements QtestSteps {
     this.events.set(name, recordBytes(trace.event));
   }
 
-  stage1(nested: boolean): void {
+  stage1(stage: '1' | 'nested'): void {
     const { rig } = this;
     const tables = new QtestTables(rig, PLACES.stage1, { start: 1, rootPages: 1 });
     const data = (page: number): number => DATA + page * PAGE;
@@ -113,7 +113,7 @@ export class QtestRun implements QtestSteps {
     this.#illegalCommand();
     this.#testDevice();
     this.#twoLevel();
-    if (nested) this.#nested(tables);
+    if (stage === 'nested') this.#nested(tables);
   }
 
   stage2(): void {

@@ -6,6 +6,7 @@ import {
   type PageTableQuirks,
 } from '@iommukit/io-pgtable';
 import { type MemoryView, PhysicalMemory } from '@iommukit/platform';
+import { forwardingView } from '../forwarding-view.ts';
 import { exactNumber, hex, type JsonRow, wordOf } from './vector-values.lanes.ts';
 
 /** One recorded call to the outside: its name and arguments. */
@@ -71,21 +72,9 @@ export class RecordedTables {
     this.#exactBytes = format === 'arm-v7s' ? 1024 : 0;
     const memory = new PhysicalMemory([{ base: this.#base, size: 0x1000_0000 }]);
     this.memory = memory;
-    this.view = {
-      get hi() {
-        return memory.hi;
-      },
-      load64: (pa) => memory.load64(pa),
-      store64: (pa, lo, hi) => memory.store64(pa, lo, hi),
-      cas64: (pa, oldLo, oldHi, lo, hi) => memory.cas64(pa, oldLo, oldHi, lo, hi),
-      load32: (pa) => memory.load32(pa),
-      store32: (pa, value) => memory.store32(pa, value),
-      isBacked: (pa) => memory.isBacked(pa),
-      lanes: (pa) => memory.lanes(pa),
-      blockBytes: memory.blockBytes,
-      block: (lo, hi) => memory.block(lo, hi),
+    this.view = forwardingView(memory, {
       clean: (pa, bytes) => this.#clean(pa, bytes),
-    };
+    });
   }
 
   config(warn: (text: string) => void): PageTableConfig {

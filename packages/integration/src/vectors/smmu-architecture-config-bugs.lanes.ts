@@ -1,32 +1,7 @@
-import {
-  ABORT,
-  bypass,
-  fault,
-  type Grounds,
-  ok,
-  PLACE,
-  type Script,
-} from './smmu-architecture-script.lanes.ts';
+import { at, type Bug, GEM5, IPA, OLD_QEMU, OPENVMM, PAGE, QEMU } from './smmu-architecture-bug.ts';
+import { ABORT, bypass, fault, ok, PLACE } from './smmu-architecture-script.lanes.ts';
 
 // What other implementations got wrong in tables, STEs, CDs and registers: each with the outcome of the architecture.
-
-const PAGE = 0x1000;
-const IPA = 0x9000_0000;
-const at = { address: BigInt(PAGE) };
-const OPENVMM = 'OpenVMM (August 2026)';
-const GEM5 = 'gem5 (2024)';
-const QEMU = 'QEMU 11.1.3';
-const OLD_QEMU = 'QEMU (8.1 era)';
-
-/** One published bug and the program that catches it. */
-export interface Bug extends Grounds {
-  readonly name: string;
-  readonly about: string;
-  readonly features?: string;
-  readonly base?: string;
-  readonly catches: string;
-  readonly write: (s: Script) => void;
-}
 
 /** Bugs of configuration. */
 export const CONFIGURATION_BUGS: readonly Bug[] = [

@@ -36,6 +36,10 @@ export const S1_RW = 0xf47n;
 export const S2_RW = 0x7ffn;
 /** A block leaf has bit 1 clear. */
 export const BLOCK: bigint = ~2n;
+/** Masks of a leaf: the access flag, and read and write permission of stage 2 (AF, S2AP[0], S2AP[1]; DDI 0487 D8.3). */
+export const NO_AF: bigint = ~0x400n;
+export const NO_S2_READ: bigint = ~0x40n;
+export const NO_S2_WRITE: bigint = ~0x80n;
 
 /** Where an expectation comes from, and how sure it is. */
 export interface Grounds {
@@ -293,12 +297,13 @@ function placeOf(register: RegisterName): { register: string; offset: string; by
 }
 
 /** What is done before every program: tables and queues placed, queues on, everything invalidated. */
-export function setup(twoLevel: boolean): JsonRow[] {
+export function setup(table: 'linear' | 'two-level'): JsonRow[] {
+  const [base, config] = table === 'linear' ? [PLACE.strtab, 9] : [PLACE.l1std, 0x1_0209];
   const script = new Script();
   script
     .write('CR2', 2)
-    .write('STRTAB_BASE', twoLevel ? PLACE.l1std : PLACE.strtab)
-    .write('STRTAB_BASE_CFG', twoLevel ? 0x1_0209 : 9)
+    .write('STRTAB_BASE', base)
+    .write('STRTAB_BASE_CFG', config)
     .write('CMDQ_BASE', PLACE.cmdq + 5)
     .write('EVENTQ_BASE', PLACE.evtq + 5)
     .enable(0xc)

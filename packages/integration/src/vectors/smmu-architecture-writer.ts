@@ -1,7 +1,8 @@
-import { bugCases } from './smmu-architecture-bugs.lanes.ts';
-import { commandCases, featureSets, queueCases } from './smmu-architecture-commands.lanes.ts';
+import { bugCases } from './smmu-architecture-bugs.ts';
+import { commandCases, featureSets } from './smmu-architecture-commands.lanes.ts';
 import { fetchCases } from './smmu-architecture-faults.lanes.ts';
 import { allLayoutCases, decodeCases, recordMasks } from './smmu-architecture-layouts.lanes.ts';
+import { queueCases } from './smmu-architecture-queues.lanes.ts';
 import { recordCases } from './smmu-architecture-records.ts';
 import { setup } from './smmu-architecture-script.lanes.ts';
 import { rangeCases, staleCases } from './smmu-architecture-tlb.lanes.ts';
@@ -14,7 +15,7 @@ export function writeSmmuArchitecture(): { head: JsonRow; rows: JsonRow[] } {
       specification: 'IHI 0070 issue G.b; DDI 0487 M.a.a',
       ram: ['0x40000000', '0x50000000'],
       features: featureSets(),
-      setups: { linear: setup(false), 'two-level': setup(true) },
+      setups: { linear: setup('linear'), 'two-level': setup('two-level') },
       masks: recordMasks(),
     },
     rows: [

@@ -228,7 +228,7 @@ class Sequence {
     const { entries, hasAts } = this.#array;
     return new InvalidationArray(
       entries.map((entry) => ({ ...entry, unit: units.at(entry.unit.order) })),
-      hasAts,
+      { hasAts },
     );
   }
 

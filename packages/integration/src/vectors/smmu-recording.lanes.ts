@@ -90,18 +90,17 @@ export class IssueRecorder {
 
   /** The queue of one SMMU; the first is not named in the recordings. */
   issuer(smmu: number): CommandIssuer {
-    const take = ({ num, words }: CommandBatch, sync: boolean): void => {
-      const cmds = Array.from({ length: num }, (_, i) => commandAt(words, i * 4));
-      const name = smmu === 0 ? {} : { smmu };
-      this.issues.push({ ...name, cmds, ...(sync ? { sync } : {}) });
-    };
+    const { issues } = this;
+    const name = smmu === 0 ? {} : { smmu };
+    const commandsOf = ({ num, words }: CommandBatch): [string, string][] =>
+      Array.from({ length: num }, (_, i) => commandAt(words, i * 4));
     return {
       issueSync(batch) {
-        take(batch, true);
+        issues.push({ ...name, cmds: commandsOf(batch), sync: true });
         return 0;
       },
       issue(batch) {
-        if (batch.num > 0) take(batch, false);
+        if (batch.num > 0) issues.push({ ...name, cmds: commandsOf(batch) });
       },
     };
   }

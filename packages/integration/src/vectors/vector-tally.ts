@@ -1,4 +1,9 @@
-/** The first difference that a run of vectors met. */
+import { hex, type JsonRow } from './vector-values.lanes.ts';
+
+/**
+ * The first difference that a run of vectors met.
+ * @example const { operation, what, expected, got }: VectorMismatch = mismatch;
+ */
 export interface VectorMismatch {
   /** Index of the operation or case in the file; -1 for what comes before the first. */
   readonly operation: number;
@@ -38,5 +43,27 @@ export class VectorTally {
     if (sameJson(got, expected)) return;
     this.mismatches++;
     this.first ??= { operation, what, expected, got };
+  }
+
+  /** Compares every member that either object has. */
+  checkMembers(
+    operation: number,
+    got: JsonRow,
+    expected: JsonRow,
+    what: (key: string) => string = (key) => key,
+  ): void {
+    for (const key of new Set([...Object.keys(expected), ...Object.keys(got)]))
+      this.check(operation, what(key), got[key], expected[key]);
+  }
+
+  /** Compares the entries of a table that are used. */
+  checkEntries(
+    operation: number,
+    table: number,
+    got: ReadonlyMap<number, bigint> | undefined,
+    expected: Iterable<readonly [index: number, word: bigint]>,
+  ): void {
+    for (const [i, word] of expected)
+      this.check(operation, `table ${table}[${i}]`, hex(got?.get(i) ?? 0n), hex(word));
   }
 }

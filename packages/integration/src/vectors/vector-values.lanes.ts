@@ -41,6 +41,11 @@ export function exactNumber(text: unknown, where: string): number {
   return value;
 }
 
+/** Numbers in ascending order. */
+export function ascending(numbers: Iterable<number>): number[] {
+  return [...numbers].sort((a, b) => a - b);
+}
+
 /** JSON text of a value, cut to one readable line. */
 export function shortJson(value: unknown): string {
   const text = JSON.stringify(value) ?? 'nothing';
@@ -49,7 +54,7 @@ export function shortJson(value: unknown): string {
 
 /**
  * A file of vectors that does not hold what its kind says; code `BAD_VECTORS`.
- * @example try { runVectors(file) } catch (e) { if (e instanceof VectorError) print(e.operands.where); }
+ * @example try { runVectorFile(text, 'a.json'); } catch (e) { if (e instanceof VectorError) show(e.operands.where); }
  */
 export class VectorError extends IommuError<{ where: string; expected: string; got: unknown }> {
   override readonly name = 'VectorError';
