@@ -1,26 +1,28 @@
 // Style rules that the linter cannot say, as functions from a module's text to complaints.
-import { parseSync } from 'oxc-parser';
+import { functionComplaints } from './function-style.mjs';
+import { lineAt, codeLines as linesOf, parseModule, visit } from './parsed-module.mjs';
 
 export const MAX_CODE_LINES = 500;
+/** Of all modules below src/. */
+export const MEDIAN_CODE_LINES = 150;
 
 const VAGUE_NAME = /^(?:utils?|commons?|misc|helpers?)$/;
 // Spelled in halves, so that this file does not hold them.
 const UNFINISHED = new RegExp(
   `\\b(?:${['TO' + 'DO', 'FIX' + 'ME', 'X' + 'XX', 'HA' + 'CK'].join('|')})\\b`,
 );
+/** A line of signs that draws a border; a table's rule begins with a bar. */
+const DIVIDER = /^[\s*]*[-=~#_+─━═]{3,}|[-=~#─━═]{4,}\s*$/;
 
 /** Lines of code: neither blank nor comment only. */
 export function codeLines(file, text) {
-  let code = text;
-  for (const { start, end } of parseSync(file, text).comments)
-    code = code.slice(0, start) + text.slice(start, end).replace(/[^\n]/g, ' ') + code.slice(end);
-  return code.split('\n').filter((line) => line.trim() !== '').length;
+  return linesOf(parseModule(file, text));
 }
 
 /** Complaints about one module of a package's src/; `file` is its path. */
 export function moduleComplaints(file, text) {
+  const module = parseModule(file, text);
   const complaints = [];
-  const lineAt = (offset) => text.slice(0, offset).split('\n').length;
   const complain = (line, what) => complaints.push(`${file}:${line}: ${what}`);
 
   const base = file.slice(file.lastIndexOf('/') + 1);
@@ -30,27 +32,32 @@ export function moduleComplaints(file, text) {
   const vague = words.find((word) => VAGUE_NAME.test(word));
   if (vague) complain(1, `"${vague}" says nothing`);
 
-  const lines = codeLines(file, text);
+  const lines = linesOf(module);
   if (lines > MAX_CODE_LINES) complain(1, `${lines} lines of code, at most ${MAX_CODE_LINES}`);
 
   for (const [i, line] of text.split('\n').entries())
     if (UNFINISHED.test(line)) complain(i + 1, `unfinished: ${UNFINISHED.exec(line)?.[0]}`);
 
-  visit(parseSync(file, text).program, (node) => {
-    if (node.type === 'ExportAllDeclaration') complain(lineAt(node.start), 'export *');
+  for (const comment of module.comments)
+    if (comment.value.split('\n').some((line) => DIVIDER.test(line)))
+      complain(lineAt(module, comment.start), 'divider comment');
+
+  visit(module.program, (node) => {
+    const at = () => lineAt(module, node.start);
+    if (node.type === 'ExportAllDeclaration') complain(at(), 'export *');
     if (node.type === 'ExportDefaultDeclaration' || node.type === 'TSExportAssignment')
-      complain(lineAt(node.start), 'default export');
+      complain(at(), 'default export');
     if (
       node.type === 'ExportNamedDeclaration' &&
       node.specifiers.some((s) => (s.exported.name ?? s.exported.value) === 'default')
     )
-      complain(lineAt(node.start), 'default export');
-    if (node.type === 'TSEnumDeclaration') complain(lineAt(node.start), 'enum');
+      complain(at(), 'default export');
+    if (node.type === 'TSEnumDeclaration') complain(at(), 'enum');
     // `declare module 'name'` gives a package its types and is no namespace.
     if (node.type === 'TSModuleDeclaration' && node.id.type !== 'Literal')
-      complain(lineAt(node.start), 'namespace');
+      complain(at(), 'namespace');
   });
-  return complaints;
+  return [...complaints, ...functionComplaints(module)];
 }
 
 const MACHINE_PATH = /(?<![\w.~$}/-])\/(?:home|root|Users|work|mnt|var\/folders)\/[\w.-]+/;
@@ -68,13 +75,4 @@ export function machineComplaints(file, text, here) {
       (here.length > 3 && line.includes(here) ? here : undefined);
     return found === undefined ? [] : [`${file}:${i + 1}: of one machine only: ${found}`];
   });
-}
-
-function visit(node, enter) {
-  enter(node);
-  for (const value of Object.values(node)) {
-    if (Array.isArray(value)) {
-      for (const item of value) if (item?.type) visit(item, enter);
-    } else if (value?.type) visit(value, enter);
-  }
 }

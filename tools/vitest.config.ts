@@ -1,13 +1,19 @@
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defaultServerConditions } from 'vite';
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const packages = readdirSync(`${root}packages`, { withFileTypes: true })
-  .filter((entry) => entry.isDirectory())
-  .map((entry) => entry.name);
+const dirs = [
+  'tools',
+  ...readdirSync(`${root}packages`, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => `packages/${entry.name}`),
+];
 const conditions = ['@iommukit/source', ...defaultServerConditions];
+// Given by tools/soak.mjs.
+const soak = process.argv.some((argument) => argument.endsWith('.soak.test.ts'));
+const inDir = (dir: string): string => `${dir}/test/**/*.test.ts`;
 
 export default defineConfig({
   root,
@@ -15,13 +21,21 @@ export default defineConfig({
   resolve: { conditions },
   test: {
     pool: 'forks',
+    // No test leaves anything in a module: so each process loads and compiles the sources once, not once a file.
+    isolate: false,
     // A machine that runs other things too is no reason to fail.
     testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: process.env['CI'] ? 2 : '75%',
-    projects: ['tools', ...packages.map((name) => `packages/${name}`)].map((dir) => ({
-      extends: true,
-      test: { name: dir.replace('packages/', ''), include: [`${dir}/test/**/*.test.ts`] },
-    })),
+    exclude: [...configDefaults.exclude, ...(soak ? [] : ['**/*.soak.test.ts'])],
+    // Each project transforms every source for itself, so there are projects only for who asks for one by name.
+    ...(process.argv.some((argument) => argument.startsWith('--project'))
+      ? {
+          projects: dirs.map((dir) => ({
+            extends: true,
+            test: { name: dir.replace('packages/', ''), include: [inDir(dir)] },
+          })),
+        }
+      : { include: dirs.map(inDir) }),
   },
 });

@@ -1,10 +1,17 @@
 // The README of every package: its parts, and its example, type-checked and run as a user of the package would.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { transformSync } from 'esbuild';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { packageDirs } from '../layers.mjs';
 import { readReadme } from '../readme-example.mjs';
 import { root } from '../tree.mjs';
@@ -57,63 +64,82 @@ describe('a README', () => {
   });
 });
 
+/** Runs examples one after the other, and says which failed and why: one process, as every start of tsx costs. */
+const RUN_ALL = `
+const failed = {};
+for (const file of process.argv.slice(1))
+  await import(file).catch((error) => { failed[file] = String(error?.stack ?? error); });
+process.stdout.write('\\n' + JSON.stringify(failed));
+`;
+const work = mkdtempSync(join(tmpdir(), 'readme-'));
+const exampleFile = (dir: string): string => join(work, `${dir}.ts`);
+let failed: Readonly<Record<string, string>> = {};
+let complaints = '';
+
+beforeAll(() => {
+  // The user's project, with all packages installed.
+  writeFileSync(join(work, 'package.json'), '{ "type": "module" }');
+  mkdirSync(join(work, 'node_modules', '@iommukit'), { recursive: true });
+  const files: string[] = [];
+  for (const { name, dir, path } of packages) {
+    symlinkSync(path, join(work, 'node_modules', name));
+    const { example } = readReadme(name, readmeOf(path));
+    if (example === undefined) continue;
+    writeFileSync(exampleFile(dir), example);
+    files.push(exampleFile(dir));
+  }
+  const flags = ['--conditions=@iommukit/source', '--import=tsx', '--input-type=module'];
+  const run = spawnSync(process.execPath, [...flags, '--eval', RUN_ALL, ...files], {
+    // tsx is found from here.
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, NODE_OPTIONS: '' },
+  });
+  complaints = run.status === 0 ? run.stderr : `exit ${run.status}: ${run.stderr}`;
+  failed = JSON.parse(run.stdout.split('\n').at(-1) || '{}') as Record<string, string>;
+}, 120_000);
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+it('shows examples that run without a word on stderr', () => {
+  expect(complaints).toBe('');
+});
+
 describe.each(packages.map((p) => [p.dir, p] as const))(
   'packages/%s/README.md',
-  (_, { name, path }) => {
+  (_, { name, dir, path }) => {
     it('is complete', () => {
       expect(readReadme(name, readmeOf(path)).complaints).toEqual([]);
     });
 
-    it('has an example that runs', { timeout: 60_000 }, () => {
-      const { example } = readReadme(name, readmeOf(path));
-      if (example === undefined) return expect(name, 'no single ```ts example').toBe('iommukit');
-      // As an argument, not as a file: below node_modules a package could not import itself by name.
-      const { code } = transformSync(example, { loader: 'ts', format: 'esm' });
-      const flags = ['--conditions=@iommukit/source', '--import=tsx', '--input-type=module'];
-      const run = spawnSync(process.execPath, [...flags, '--eval', code], {
-        cwd: path,
-        encoding: 'utf8',
-        env: { ...process.env, NODE_OPTIONS: '' },
-      });
-      expect(run.stderr).toBe('');
-      expect(run.status).toBe(0);
+    it('has an example that runs', () => {
+      if (!existsSync(exampleFile(dir))) expect(name, 'no single ```ts example').toBe('iommukit');
+      expect(failed[exampleFile(dir)]).toBeUndefined();
     });
   },
 );
 
 it('shows examples that pass the type checker', { timeout: 120_000 }, () => {
-  const work = mkdtempSync(join(tmpdir(), 'readme-'));
-  try {
-    for (const { name, dir, path } of packages) {
-      const { example } = readReadme(name, readmeOf(path));
-      if (example !== undefined) writeFileSync(join(work, `${dir}.ts`), example);
-    }
-    const compilerOptions = {
-      noEmit: true,
-      composite: false,
-      incremental: false,
-      declaration: false,
-      declarationMap: false,
-      isolatedDeclarations: false,
-      types: ['node'],
-      typeRoots: [`${root}/node_modules/@types`],
-      paths: Object.fromEntries(packages.map(({ name, path }) => [name, [`${path}/src/index.ts`]])),
-    };
-    const config = {
-      extends: `${root}/packages/tsconfig.base.json`,
-      compilerOptions,
-      include: ['*.ts'],
-    };
-    writeFileSync(join(work, 'package.json'), '{ "type": "module" }');
-    writeFileSync(join(work, 'tsconfig.json'), JSON.stringify(config));
-    const run = spawnSync(
-      process.execPath,
-      [`${root}/node_modules/typescript/bin/tsc`, '-p', work],
-      { encoding: 'utf8', cwd: root },
-    );
-    expect(run.stdout).toBe('');
-    expect(run.status).toBe(0);
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+  const compilerOptions = {
+    noEmit: true,
+    composite: false,
+    incremental: false,
+    declaration: false,
+    declarationMap: false,
+    isolatedDeclarations: false,
+    types: ['node'],
+    typeRoots: [`${root}/node_modules/@types`],
+    paths: Object.fromEntries(packages.map(({ name, path }) => [name, [`${path}/src/index.ts`]])),
+  };
+  const config = {
+    extends: `${root}/packages/tsconfig.base.json`,
+    compilerOptions,
+    include: ['*.ts'],
+  };
+  writeFileSync(join(work, 'tsconfig.json'), JSON.stringify(config));
+  const run = spawnSync(process.execPath, [`${root}/node_modules/typescript/bin/tsc`, '-p', work], {
+    encoding: 'utf8',
+    cwd: root,
+  });
+  expect(run.stdout).toBe('');
+  expect(run.status).toBe(0);
 });

@@ -101,18 +101,11 @@ export function layout<const R extends FieldRows>(
     get[field] = makeGetter(row);
     set[field] = makeSetter(row);
   }
-  const read = (
-    row: FieldRow,
-    field: string,
-    words: ArrayLike<number>,
-    at: number,
-  ): number | U64 =>
-    row.kind === 'u64'
-      ? {
-          lo: (words[at + row.dw * 2] as number) >>> 0,
-          hi: (words[at + row.dw * 2 + 1] as number) >>> 0,
-        }
-      : (get[field] as FieldGetter)(words, at);
+  const rowOf = (field: string): FieldRow => {
+    const row = rows[field];
+    if (row === undefined) throw new LayoutError('LAYOUT_FIELD', { layout: name, field });
+    return row;
+  };
   return {
     name,
     info,
@@ -122,18 +115,15 @@ export function layout<const R extends FieldRows>(
     set: set as Layout<R>['set'],
     encode(values) {
       const words = new Uint32Array(lanes);
-      for (const [field, value] of Object.entries(values) as [string, number | U64][]) {
-        const row = rows[field];
-        if (row === undefined) throw new LayoutError('LAYOUT_FIELD', { layout: name, field });
-        writeChecked(name, field, row, { words, value, set: set[field] as FieldSetter });
-      }
+      for (const [field, value] of Object.entries(values) as [string, number | U64][])
+        writeChecked(name, field, rowOf(field), { words, value, set: set[field] as FieldSetter });
       return words;
     },
     decode(words, at = 0) {
       const values: Record<string, number | U64> = {};
       const stray: StrayBits[] = [];
       for (const [field, row] of entries) {
-        const value = read(row, field, words, at);
+        const value = read(row, get[field] as FieldGetter, words, at);
         if (row.kind !== 'res0') values[field] = value;
         else if (value !== 0) stray.push({ field, value: value as number });
       }
@@ -141,47 +131,60 @@ export function layout<const R extends FieldRows>(
     },
     mask(...fields) {
       const words = new Uint32Array(lanes);
-      for (const field of fields) {
-        const row = rows[field];
-        if (row === undefined) throw new LayoutError('LAYOUT_FIELD', { layout: name, field });
-        fill(words, row);
-      }
+      for (const field of fields) fill(words, rowOf(field));
       return words;
     },
     print(words, at = 0) {
-      const width = Math.max(...entries.map(([field]) => field.length));
-      const lines: string[] = [];
-      for (const [field, row] of entries) {
-        const value = read(row, field, words, at);
-        if (row.kind === 'res0' && value === 0) continue;
-        lines.push(`${field.padEnd(width)} ${show(row, value)}`);
-      }
-      return lines.join('\n');
+      const values = entries.map(([field, row]) => read(row, get[field] as FieldGetter, words, at));
+      return lines(entries, values);
     },
-    diff(a, b) {
-      // Lanes, not values: a field wider than 53 bits has no exact number.
-      const differs = (row: FieldRow): boolean => {
-        const used = new Uint32Array(lanes);
-        fill(used, row);
-        return used.some((bits, i) => (((a[i] as number) ^ (b[i] as number)) & bits) !== 0);
-      };
-      return entries.filter(([, row]) => differs(row)).map(([field]) => field);
-    },
-    diagram() {
-      const lines: string[] = [];
-      for (let dw = 0; dw < info.dwords; dw++) {
-        const cells = entries
-          .filter(([, row]) => row.dw === dw)
-          .sort(([, a], [, b]) => b.hi - a.hi)
-          .map(
-            ([field, row]) =>
-              `${row.hi === row.lo ? row.hi : `${row.hi}:${row.lo}`} ${row.kind === 'res0' ? '-' : field}`,
-          );
-        lines.push(`dw${dw} | ${cells.join(' | ')} |`);
-      }
-      return lines.join('\n');
-    },
+    diff: (a, b) => entries.filter(([, row]) => differs(row, a, b)).map(([field]) => field),
+    diagram: () => diagram(info.dwords, entries),
   };
+}
+
+function read(row: FieldRow, get: FieldGetter, words: ArrayLike<number>, at: number): number | U64 {
+  if (row.kind !== 'u64') return get(words, at);
+  const lo = words[at + row.dw * 2] as number;
+  const hi = words[at + row.dw * 2 + 1] as number;
+  return { lo: lo >>> 0, hi: hi >>> 0 };
+}
+
+/** One line a field; reserved fields only where they are not zero. */
+function lines(
+  entries: readonly (readonly [string, FieldRow])[],
+  values: readonly (number | U64)[],
+): string {
+  const width = Math.max(...entries.map(([field]) => field.length));
+  return entries
+    .flatMap(([field, row], i) => {
+      const value = values[i] as number | U64;
+      const silent = row.kind === 'res0' && value === 0;
+      return silent ? [] : [`${field.padEnd(width)} ${show(row, value)}`];
+    })
+    .join('\n');
+}
+
+/** By lanes, not values: a field wider than 53 bits has no exact number. */
+function differs(row: FieldRow, a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  const used = new Uint32Array(row.dw * 2 + 2);
+  fill(used, row);
+  return used.some((bits, i) => (((a[i] as number) ^ (b[i] as number)) & bits) !== 0);
+}
+
+function diagram(dwords: number, entries: readonly (readonly [string, FieldRow])[]): string {
+  const rows: string[] = [];
+  for (let dw = 0; dw < dwords; dw++) {
+    const cells = entries
+      .filter(([, row]) => row.dw === dw)
+      .sort(([, a], [, b]) => b.hi - a.hi)
+      .map(
+        ([field, row]) =>
+          `${row.hi === row.lo ? row.hi : `${row.hi}:${row.lo}`} ${row.kind === 'res0' ? '-' : field}`,
+      );
+    rows.push(`dw${dw} | ${cells.join(' | ')} |`);
+  }
+  return rows.join('\n');
 }
 
 function show(row: FieldRow, value: number | U64): string {

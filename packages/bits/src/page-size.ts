@@ -43,7 +43,7 @@ export function hasPageSize(pgsizeBitmap: number, pgsize: number): boolean {
 }
 
 /**
- * The smallest size in a page-size bitmap, bytes; 0 for an empty one.
+ * The smallest size in a page-size bitmap, bytes; 0 for an empty one. Valid for an exact bitmap below 2^64.
  * @example minPageSize(SZ_4K + SZ_2M) // 4096
  */
 export function minPageSize(pgsizeBitmap: number): number {
@@ -54,7 +54,7 @@ export function minPageSize(pgsizeBitmap: number): number {
 }
 
 /**
- * The sizes of a page-size bitmap, smallest first, bytes.
+ * The sizes of a page-size bitmap, smallest first, bytes. Valid for an exact bitmap below 2^64.
  * @example pageSizes(SZ_4K + SZ_2M) // [4096, 2097152]
  */
 export function pageSizes(pgsizeBitmap: number): number[] {

@@ -51,7 +51,7 @@ export function u64Of(n: number): U64 {
 }
 
 /**
- * The slow form, for text, JSON and tests.
+ * The slow form, for text, JSON and tests. Valid for any two lanes.
  * @example toBigInt(u64(0, 1)) // 0x1_0000_0000n
  */
 export function toBigInt(v: U64): bigint {
@@ -68,7 +68,7 @@ export function fromBigInt(v: bigint): U64 {
 }
 
 /**
- * `0x...` without leading zeros, the form of 64-bit values in JSON and messages.
+ * `0x...` without leading zeros, the form of 64-bit values in JSON and messages. Valid for any two lanes.
  * @example hex64(u64(0x1000, 1)) // '0x100001000'
  */
 export function hex64(v: U64): string {
@@ -78,7 +78,7 @@ export function hex64(v: U64): string {
 }
 
 /**
- * `0x...` of a number, for messages.
+ * `0x...` of a number, for messages. Valid for every integer that a double holds exactly, negative ones included.
  * @example hex(4096) // '0x1000'
  */
 export function hex(n: number): string {

@@ -4,7 +4,10 @@ import { IOVA_PROFILES, IovaDomain, type IovaSearch } from '../src/index.ts';
 const OPS = 4096;
 const LIMIT32 = 0xfffff;
 
-function domain(search: IovaSearch = 'linear', checked = false): IovaDomain {
+function domain(
+  search: IovaSearch = 'linear',
+  frees: 'trusted' | 'checked' = 'trusted',
+): IovaDomain {
   return new IovaDomain({
     granule: 4096,
     startPfn: 1,
@@ -12,14 +15,14 @@ function domain(search: IovaSearch = 'linear', checked = false): IovaDomain {
     cpus: 2,
     profile: IOVA_PROFILES['7.3'],
     search,
-    checked,
+    checked: frees === 'checked',
   });
 }
 
 const stack = [LIMIT32];
 const cached = domain();
 cached.freeIovaFast(0, cached.allocIovaFast(0, 1, LIMIT32, 'flush'), 1);
-const checkedFrees = domain('linear', true);
+const checkedFrees = domain('linear', 'checked');
 checkedFrees.freeIovaFast(0, checkedFrees.allocIovaFast(0, 1, LIMIT32, 'flush'), 1);
 const searched = domain();
 const summed = domain('augmented');

@@ -143,7 +143,7 @@ export class IovaDomain {
     this.#checkAlive();
     checkSize(size);
     checkPfn('limitPfn', limitPfn);
-    const slot = this.#alloc(size, limitPfn, sizeAligned === 'aligned');
+    const slot = this.#alloc(size, limitPfn, sizeAligned);
     return slot === ANCHOR ? null : this.#range(slot);
   }
 
@@ -241,11 +241,11 @@ export class IovaDomain {
       }
       this.counters.cacheMisses++;
     }
-    let slot = this.#alloc(pages, limitPfn, true);
+    let slot = this.#alloc(pages, limitPfn, 'aligned');
     if (slot === ANCHOR) {
       if (flushRcache === 'no-flush') return 0;
       this.#flushCaches();
-      slot = this.#alloc(pages, limitPfn, true);
+      slot = this.#alloc(pages, limitPfn, 'aligned');
       if (slot === ANCHOR) return 0;
     }
     return this.#tree.lo[slot] as number;
@@ -431,7 +431,7 @@ export class IovaDomain {
     this.#gone = true;
   }
 
-  #alloc(size: number, limitPfn: number, aligned: boolean): number {
+  #alloc(size: number, limitPfn: number, sizeAligned: 'aligned' | 'unaligned'): number {
     if (this.#fails('range')) {
       this.counters.failedAllocs++;
       return ANCHOR;
@@ -446,7 +446,7 @@ export class IovaDomain {
       return ANCHOR;
     }
     pass.size = size;
-    pass.align = !aligned || size === 1 ? 1 : roundUpPowerOfTwo(size);
+    pass.align = sizeAligned === 'unaligned' || size === 1 ? 1 : roundUpPowerOfTwo(size);
     pass.start = low32 ? this.#cached32 : this.#cached;
     pass.high = limit;
     pass.low = this.startPfn;

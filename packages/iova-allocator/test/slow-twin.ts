@@ -52,11 +52,15 @@ export class SlowTwin {
     }
   }
 
-  alloc(sizeIn: number, limitIn: number, aligned: boolean): [number, number] | null {
+  alloc(
+    sizeIn: number,
+    limitIn: number,
+    sizeAligned: 'aligned' | 'unaligned',
+  ): [number, number] | null {
     const size = BigInt(sizeIn);
     const limit = u64(BigInt(limitIn) + 1n);
     let align = 1n;
-    while (aligned && align < size) align *= 2n;
+    while (sizeAligned === 'aligned' && align < size) align *= 2n;
     if (limit <= this.dma32 && size >= this.max32) return null;
     const hint = limit <= this.dma32 ? this.cached32 : this.cached;
     let at = this.nodes.indexOf(hint);
@@ -123,12 +127,12 @@ export class SlowTwin {
     return [Number(lo), Number(hi)];
   }
 
-  allocFast(cpu: number, sizeIn: number, limit: number, flush: boolean): number {
+  allocFast(cpu: number, sizeIn: number, limit: number, flush: 'flush' | 'no-flush'): number {
     const size = sizeIn < 32 ? 2 ** this.order(sizeIn) : sizeIn;
     const pfn = this.get(cpu, this.order(size), u64(BigInt(limit) + 1n - BigInt(size)));
     if (pfn !== 0) return pfn;
-    let range = this.alloc(size, limit, true);
-    if (range === null && flush) {
+    let range = this.alloc(size, limit, 'aligned');
+    if (range === null && flush === 'flush') {
       this.online.forEach((up, c) => {
         if (up) this.flushCpu(c);
       });
@@ -136,7 +140,7 @@ export class SlowTwin {
         if (this.profile.version === '6.1') depot.reverse(); // an array, from its start
         while (depot.length > 0) this.empty(depot.pop() as number[]);
       }
-      range = this.alloc(size, limit, true);
+      range = this.alloc(size, limit, 'aligned');
     }
     return range === null ? 0 : range[0];
   }

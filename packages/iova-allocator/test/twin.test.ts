@@ -19,13 +19,18 @@ const cpu = fc.integer({ min: 0, max: 2 });
 const pick = fc.nat();
 
 const op = fc.oneof(
-  fc.record({ op: fc.constant('alloc' as const), size, limit, aligned: fc.boolean() }),
+  fc.record({
+    op: fc.constant('alloc' as const),
+    size,
+    limit,
+    aligned: fc.constantFrom('aligned', 'unaligned'),
+  }),
   fc.record({
     op: fc.constant('allocFast' as const),
     cpu,
     size: smallSize,
     limit,
-    flush: fc.boolean(),
+    flush: fc.constantFrom('flush', 'no-flush'),
     count: fc.constantFrom(1, 1, 3, 20, 300),
   }),
   fc.record({
@@ -174,8 +179,7 @@ test.each(Object.keys(IOVA_PROFILES) as IovaProfileName[])(
           switch (step.op) {
             case 'alloc': {
               const got = trio.ask(
-                (d) =>
-                  pair(d.allocIova(step.size, step.limit, step.aligned ? 'aligned' : 'unaligned')),
+                (d) => pair(d.allocIova(step.size, step.limit, step.aligned)),
                 (s) => s.alloc(step.size, step.limit, step.aligned),
               );
               if (got) live.push({ pfn: got[0], size: step.size });
@@ -184,8 +188,7 @@ test.each(Object.keys(IOVA_PROFILES) as IovaProfileName[])(
             case 'allocFast':
               for (let k = 0; k < step.count; k++) {
                 const pfn = trio.ask(
-                  (d) =>
-                    d.allocIovaFast(on, step.size, step.limit, step.flush ? 'flush' : 'no-flush'),
+                  (d) => d.allocIovaFast(on, step.size, step.limit, step.flush),
                   (s) => s.allocFast(on, step.size, step.limit, step.flush),
                 );
                 if (pfn !== 0) live.push({ pfn, size: step.size });
