@@ -1,4 +1,4 @@
-// Runs every case of every bench once, so that none rots; those of a million ranges with `npm run soak` only.
+// Runs every case of every bench once, so that none rots; those that take a second or more with `npm run soak` only.
 // What they add up to is printed, not asserted.
 import { readdirSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -11,7 +11,8 @@ const files = packageDirs().flatMap((dir) =>
     .filter((file) => file.endsWith('.bench.ts'))
     .map((file) => `packages/${dir}/bench/${file}`),
 );
-const LONG = /search-1m/;
+const LONG =
+  /search-1m|search-100k|integration\/bench\/replay|flush-callbacks|cli\/bench\/render|diagnose\/bench\/verify|smmu-v3-model\/bench\/(translate|nested)/;
 const here = files.filter((file) => process.env['IOMMUKIT_SOAK'] !== undefined || !LONG.test(file));
 let checksum = 0;
 let runs = 0;

@@ -558,6 +558,7 @@ describe('malformed lines', () => {
         const known = parsed.events.length + parsed.unread.length + other + parsed.lost.length;
         expect(known).toBeLessThanOrEqual(parsed.lines);
       }),
+      { numRuns: process.env['IOMMUKIT_SOAK'] === undefined ? 25 : 100 },
     );
   });
 

@@ -28,6 +28,7 @@ async function json(...args: string[]): Promise<{ code: number; object: Json }> 
   return { code, object: JSON.parse(out) as Json };
 }
 
+const SOAK = process.env['IOMMUKIT_SOAK'] !== undefined;
 const FAULT = 'linux-6.12-fault';
 
 describe('walk', () => {
@@ -132,12 +133,14 @@ describe('verify', () => {
     });
   });
 
-  test('as a table', async () => {
-    const { code, out } = await run('verify', 'linux-6.12-strict');
-    expect(code).toBe(0);
-    expect(out).toMatch(/│ busy │ stale +│ +32 │ +0 │ +32 │ +0 │/);
-    expect(out).toMatch(/\nok: 2 dumps, /);
-  });
+  // The longest capture; its numbers are also in diagnose/test/verify.test.ts.
+  if (SOAK)
+    test('as a table', async () => {
+      const { code, out } = await run('verify', 'linux-6.12-strict');
+      expect(code).toBe(0);
+      expect(out).toMatch(/│ busy │ stale +│ +32 │ +0 │ +32 │ +0 │/);
+      expect(out).toMatch(/\nok: 2 dumps, /);
+    });
 
   test('a difference: exit 1, and the line', async () => {
     const dir = join(work, 'differs');

@@ -9,6 +9,7 @@ import { CMDQ, removeDumps, WrittenDump } from './written-dump.lanes.ts';
 // A busy machine may take several seconds for a capture.
 vi.setConfig({ testTimeout: 60_000 });
 
+const SOAK = process.env['IOMMUKIT_SOAK'] !== undefined;
 const work = mkdtempSync(join(tmpdir(), 'verify-'));
 afterAll(() => {
   rmSync(work, { recursive: true, force: true });
@@ -52,7 +53,8 @@ describe('shipped captures', () => {
       notApplicable: ['stale'],
     },
   ];
-  test.each(rows)(
+  // The second is also among what must be noticed, so that it runs alone with `npm run soak` only.
+  test.each(rows.filter(({ name }) => SOAK || name !== 'linux-6.12-strict'))(
     '$name: every line, nothing unexplained',
     ({ name, checks, stale, notApplicable }) => {
       const report = verifyCapture(name);
@@ -71,21 +73,23 @@ describe('shipped captures', () => {
 });
 
 describe('what must be noticed', () => {
-  test('a verdict that differs', () => {
+  test('a verdict that differs, a matching line that is not in the tables, a line that cannot be read', () => {
     const dir = changed('linux-6.12-strict-up', 'DUMP-IDLE.qemu-verdicts.jsonl', (text) =>
       text.replace('"qemuWrite":"ok"', '"qemuWrite":"F_PERMISSION"'),
     );
-    const { ok, checks, dumps } = verifyCapture(dir);
+    const truth = join(dir, 'DUMP-IDLE.truth.jsonl');
+    const lines = readFileSync(truth, 'utf8').replace(/"pa":"0x\w+"/, '"pa":"0x1000"');
+    writeFileSync(truth, `${lines}{"sid":\n`);
+    const { ok, checks, dumps, summary, unread } = verifyCapture(dir);
     expect(ok).toBe(false);
     expect(checks.verdicts).toMatchObject({ compared: 1816, unexplained: 1 });
-    expect(dumps[0]?.examples[0]).toMatch(/^verdicts: verdicts line 1: .* QEMU F_PERMISSION$/);
-  });
-
-  test('a matching line that is not in the tables', () => {
-    const dir = changed('linux-6.12-strict-up', 'DUMP-IDLE.truth.jsonl', (text) =>
-      text.replace(/"pa":"0x\w+"/, '"pa":"0x1000"'),
+    const examples = dumps.flatMap((dump) => dump.examples);
+    expect(examples).toContainEqual(
+      expect.stringMatching(/^verdicts: verdicts line 1: .* QEMU F_PERMISSION$/),
     );
-    expect(verifyCapture(dir).checks.truth?.unexplained).toBe(1);
+    expect(checks.truth?.unexplained).toBe(1);
+    expect(summary).toMatchObject({ unexplained: 2, unread: 1 });
+    expect(unread[0]).toMatchObject({ line: 40, expected: 'a JSON object' });
   });
 
   test('a descriptor that lost a bit', () => {
@@ -113,7 +117,7 @@ describe('what must be noticed', () => {
     expect(checks.leaves?.unexplained).toBeGreaterThan(0);
   });
 
-  test('a stale line whose entry a command had removed', () => {
+  test('a stale line whose entry a command had removed, and one that QEMU never translated', () => {
     // The last page of stream 8 whose invalidation stands in the queue of the idle dump.
     const log = gunzipSync(
       readFileSync(join(dumpFiles('linux-6.12-strict')[0]?.file ?? '', '../qemu-ops.txt.gz')),
@@ -137,32 +141,16 @@ describe('what must be noticed', () => {
       (text) =>
         `${text}{"sid":8,"asid":6,"vmid":0,"iova":"${iova}","pa":"${pa}","perm":3,"stage":1,"atSnapshot":"not-in-tables"}\n`,
     );
+    const busy = join(dir, 'DUMP-BUSY.truth.jsonl');
+    writeFileSync(
+      busy,
+      `${readFileSync(busy, 'utf8')}{"sid":8,"asid":6,"vmid":0,"iova":"0x5000","pa":"0x47000000","perm":3,"stage":1,"atSnapshot":"not-in-tables"}\n`,
+    );
     const { checks, dumps } = verifyCapture(dir);
-    expect(checks.stale).toMatchObject({ explained: 32, unexplained: 1 });
-    expect(dumps[0]?.examples).toEqual([
-      expect.stringMatching(/a command in the queue removed it/),
-    ]);
-  });
-
-  test('a stale line that QEMU never translated', () => {
-    const dir = changed(
-      'linux-6.12-strict',
-      'DUMP-BUSY.truth.jsonl',
-      (text) =>
-        `${text}{"sid":8,"asid":6,"vmid":0,"iova":"0x5000","pa":"0x47000000","perm":3,"stage":1,"atSnapshot":"not-in-tables"}\n`,
-    );
-    expect(verifyCapture(dir).checks.stale).toMatchObject({ explained: 32, unexplained: 1 });
-  });
-
-  test('a line that cannot be read is not verified', () => {
-    const dir = changed(
-      'linux-6.12-strict-up',
-      'DUMP-IDLE.truth.jsonl',
-      (text) => `${text}{"sid":\n`,
-    );
-    const report = verifyCapture(dir);
-    expect(report).toMatchObject({ ok: false, summary: { unexplained: 0, unread: 1 } });
-    expect(report.unread[0]).toMatchObject({ line: 40, expected: 'a JSON object' });
+    expect(checks.stale).toMatchObject({ explained: 32, unexplained: 2 });
+    const examples = dumps.flatMap((dump) => dump.examples);
+    expect(examples).toHaveLength(2);
+    expect(examples).toContainEqual(expect.stringMatching(/a command in the queue removed it/));
   });
 
   test('without recorded outcomes nothing is verified', () => {

@@ -48,6 +48,15 @@ function flipped(text: string, line: number, pattern: RegExp): string {
   return lines.join('\n');
 }
 
+/** The text without the operations that stand far behind a line. */
+function cutAfter(text: string, line: number): string {
+  const lines = text.split('\n');
+  const end = line + 8;
+  if (end >= lines.length - 2) return text;
+  const kept = lines.slice(0, end).join('\n').replace(/,$/, '');
+  return `${kept}\n${lines.slice(-2).join('\n')}`;
+}
+
 const lineWith = (text: string, part: string): number =>
   text.split('\n').findIndex((line) => line.includes(part)) + 1;
 
@@ -124,7 +133,7 @@ describe('one flipped bit is noticed', () => {
     const text = golden(name);
     // Behind the header, whose members have the same names.
     const line = lineWith(text.replace(/^.*\n/, '\n'), part);
-    const report = runVectorFile(flipped(text, line, bit), name);
+    const report = runVectorFile(flipped(cutAfter(text, line), line, bit), name);
     expect(report.ok).toBe(false);
     expect(report.mismatches).toBeGreaterThan(0);
     expect(report.first?.operation).toBe(line - 2);

@@ -42,6 +42,7 @@ type Step =
 
 const first = fc.oneof(fc.constantFrom(0, 500, 512, 1023, 1024), fc.nat(PAGES - 1));
 const length = fc.oneof(fc.constantFrom(1, 8, 512, 513), fc.integer({ min: 1, max: 600 }));
+const SOAK = process.env['IOMMUKIT_SOAK'] !== undefined;
 const runs = fc.array(fc.tuple(fc.nat(5000), length), { minLength: 1, maxLength: 4 });
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ op: fc.constantFrom('map' as const, 'core map' as const), first, runs }),
@@ -149,7 +150,7 @@ describe('a batch against a list of pages', () => {
       fc.property(fc.array(step, { minLength: 1, maxLength: 14 }), (steps) => {
         check(steps, options);
       }),
-      { numRuns: 60 },
+      { numRuns: SOAK ? 60 : 20 },
     );
   });
 
@@ -181,7 +182,7 @@ describe('a batch against a list of pages', () => {
           expect(ranges.phys(X + slot * SLOT, 512)).toEqual(kernel.phys(X + slot * SLOT, 512));
         expect(ranges.driver.count('sync')).toBeLessThanOrEqual(kernel.driver.count('sync'));
       }),
-      { numRuns: 30 },
+      { numRuns: SOAK ? 30 : 10 },
     );
   });
 });

@@ -117,7 +117,7 @@ describe('tree', () => {
           expect(tree.size).toBe(model.size);
         }
       }),
-      { numRuns: 30 },
+      { numRuns: SOAK ? 30 : 10 },
     );
   });
 
@@ -204,7 +204,7 @@ describe('both searches', () => {
             expect(compareSnapshots(linear.snapshot(), augmented.snapshot())).toEqual([]);
           },
         ),
-        { numRuns: 25 },
+        { numRuns: SOAK ? 25 : 8 },
       );
     },
     60_000,

@@ -257,7 +257,7 @@ test.each(Object.keys(IOVA_PROFILES) as IovaProfileName[])(
         }
         trio.compareTwin();
       }),
-      { numRuns: 60 },
+      { numRuns: process.env['IOMMUKIT_SOAK'] === undefined ? 20 : 60 },
     );
   },
   60_000,

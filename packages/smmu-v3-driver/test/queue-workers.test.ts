@@ -14,7 +14,7 @@ const ENTRY = new URL('./queue-worker.ts', import.meta.url).href;
 const BASE = 0x8000_0000;
 const PRODUCERS = 4;
 const SOAK = Number(process.env['IOMMUKIT_SOAK'] ?? 0);
-const COMMANDS = Math.max(SOAK, 4_000);
+const COMMANDS = Math.max(SOAK, 2_000);
 
 const workers: Worker[] = [];
 

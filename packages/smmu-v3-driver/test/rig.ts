@@ -13,7 +13,8 @@ import {
 } from '../src/index.ts';
 import { FakeSmmu, type IdWords, QEMU_IDS } from './fake-smmu.lanes.ts';
 
-export const RAM = { base: 0x4000_0000, size: 0x3000_0000 };
+// Not whole MiB, so that memory comes in blocks of 64 KiB: a machine zeroes fewer bytes.
+export const RAM = { base: 0x4000_0000, size: 0x2fff_0000 };
 const POOL = { base: 0x4800_0000, size: 0x1000_0000 };
 const COHERENT = { base: 0x6000_0000, size: 0x1000_0000 };
 

@@ -18,7 +18,7 @@ function cerror(
   features: Partial<Features> = {},
   policy: ModelOptions['policy'] = {},
 ): number {
-  const memory = new PhysicalMemory([{ base: 0x4000_0000, size: 0x10_0000 }]);
+  const memory = new PhysicalMemory([{ base: 0x4000_0000, size: 0x4000 }]);
   const idr = encodeFeatures({ ...FEATURE_PRESETS.full, ...features });
   const { registers } = new SmmuV3Model({ memory, idr, policy });
   for (const [i, dw] of [dw0, dw1].entries())
@@ -149,7 +149,7 @@ describe('ILL beats IGNORED (IHI 0070 4.5)', () => {
         [{}, 0],
         [features, 1],
       ] as const) {
-        const memory = new PhysicalMemory([{ base: 0x4000_0000, size: 0x10_0000 }]);
+        const memory = new PhysicalMemory([{ base: 0x4000_0000, size: 0x4000 }]);
         const idr = encodeFeatures({ ...FEATURE_PRESETS.full, ...set });
         const { registers } = new SmmuV3Model({ memory, idr });
         memory.store64(CMDQ, Number(opcode), 0);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { fuzzMemory, newFuzzReport } from './fuzz-memories.lanes.ts';
 
-const MEMORIES = process.env['IOMMUKIT_SOAK'] === undefined ? 250 : 1000;
+const MEMORIES = process.env['IOMMUKIT_SOAK'] === undefined ? 100 : 1000;
 
 describe('any bit pattern in registers, queues and tables has an architected outcome', () => {
   const report = newFuzzReport();

@@ -6,6 +6,11 @@ import { PhysicalMemory } from '@iommukit/platform';
 import { type DmaAccess, type DmaResult, type ModelOptions, SmmuV3Model } from '../src/index.ts';
 
 export const RAM = { base: 0x4000_0000, size: 0x1000_0000 } as const;
+/** The same in two ranges, so that memory comes in blocks of 64 KiB: a thousand machines zero fewer bytes. */
+const RANGES = [
+  { base: RAM.base, size: 0x1_0000 },
+  { base: RAM.base + 0x1_0000, size: RAM.size - 0x1_0000 },
+];
 /** The stream that machines program. */
 export const SID = 0x30;
 /** Where machines put structures and queues; tables and data are their own affair. */
@@ -19,7 +24,7 @@ export const RIG_AT = {
 
 /** A model over fresh memory, or over a view of it that `options` gives. */
 export class Rig {
-  readonly memory: PhysicalMemory = new PhysicalMemory([RAM]);
+  readonly memory: PhysicalMemory = new PhysicalMemory(RANGES);
   readonly smmu: SmmuV3Model;
 
   constructor(options: Partial<ModelOptions> & Pick<ModelOptions, 'idr'>) {

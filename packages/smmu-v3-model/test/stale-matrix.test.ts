@@ -35,13 +35,16 @@ describe.each(STALE_ROWS)('software changes $name (IHI 0070 3.21, 4.3, 4.4)', (r
 
   test.each(row.needed)('without %s: whatever the report names puts it right', (...left) => {
     const needed = row.needed.find(([, words]) => words === left[1]) as Needed;
-    for (let choice = 0; choice < 8; choice++) {
+    // A choice beyond the longest list that came up repeats the one before.
+    let most = 1;
+    for (let choice = 0; choice < Math.min(most, 8); choice++) {
       const { m, use } = withoutOne(row, needed);
       use();
       for (let round = 0; round < 60 && m.missing().length > 0; round++) {
         const [first] = m.missing();
         if (first === undefined) break;
         const { removedBy } = first;
+        most = Math.max(most, removedBy.length);
         m.give(named(removedBy[Math.min(choice, removedBy.length - 1)] as string));
         use();
       }

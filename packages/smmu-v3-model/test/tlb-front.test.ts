@@ -175,7 +175,7 @@ describe('the short cut of hits', () => {
           pair.same();
         }
       }),
-      { numRuns: process.env['IOMMUKIT_SOAK'] === undefined ? 20 : 80 },
+      { numRuns: process.env['IOMMUKIT_SOAK'] === undefined ? 8 : 80 },
     );
   });
 
