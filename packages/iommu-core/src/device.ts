@@ -36,6 +36,8 @@ export class IommuDevice {
   maxPasids = 0;
   /** The device stays as it was found until somebody uses it (a crash kernel). Set by the probe. */
   attachDeferred = false;
+  /** Flushes are costly: flush queues are one for all CPUs, long and slow (`shadow_on_flush`). Set by the probe. */
+  shadowOnFlush = false;
   /** Collects page requests of the device; null: they cannot be handled. */
   pageRequests: PageRequestQueue | null = null;
 

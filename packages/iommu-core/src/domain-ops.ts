@@ -78,6 +78,11 @@ export interface DomainOps {
   /** Invalidates everything that is cached of the domain, leaves and table entries, in the devices too, and waits (`flush_iotlb_all`). */
   flushIotlbAll(): void;
   /**
+   * Frees the table pages of a queued gather's `freelist`, after the flush (`iommu_put_pages_list`). Absent where an unmap frees no tables, or
+   * frees them at once.
+   */
+  freeTables?(tables: readonly number[]): void;
+  /**
    * Invalidates the leaves in [gather.start, gather.end) and waits (`iotlb_sync`). Core calls it only with something gathered, and empties the
    * gather afterwards. `gather.pgsize` is the size of all leaves in it, or 0 when nothing was added by page: then a driver that tells core
    * every page has nothing to do, and one that never does invalidates the range.

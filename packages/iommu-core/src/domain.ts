@@ -77,8 +77,13 @@ export class IommuDomain {
     return this.#type === 'dma' || this.#type === 'dma-fq';
   }
 
-  /** The DMA layer has given a `dma` domain a flush queue; the only change of type that a live domain can make (`iommu_dma_init_fq`). */
+  /** The DMA layer has given a `dma` domain a flush queue; the only change of type that a domain in use can make (`iommu_dma_init_fq`). */
   deferFlushes(): void {
     if (this.#type === 'dma') this.#type = 'dma-fq';
+  }
+
+  /** The DMA layer could not give a new `dma-fq` domain a flush queue (`iommu_dma_init_domain`). */
+  flushAtOnce(): void {
+    if (this.#type === 'dma-fq') this.#type = 'dma';
   }
 }
