@@ -65,6 +65,8 @@ export const LAYERS = {
   '@iommukit/dma-api': {
     pure: true,
     may: kit('bits', 'platform', 'iova-allocator', 'io-pgtable', 'iommu-core'),
+    // Tests see what a device reads through page tables of their own.
+    testMay: kit('io-pgtable'),
     only: protAndGather,
   },
   '@iommukit/sva-pasid': {

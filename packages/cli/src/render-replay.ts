@@ -10,7 +10,9 @@ const WHAT: Readonly<Record<CheckName, string>> = {
   config: 'stream table, STEs, CDs, base registers',
   translations: 'device translations (QEMU log, or mapped runs)',
   truth: "our walk of the kernel's tables, last translations",
+  pending: 'unmapped pages that a device still reaches at the busy dump',
   verdicts: "our walk of the kernel's tables, writes",
+  frees: 'ranges that the flush queues freed',
   events: 'event records, field by field',
 };
 

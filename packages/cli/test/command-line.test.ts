@@ -40,6 +40,11 @@ describe('iommukit', () => {
       args: ['replay', 'linux-6.12-strict-up', '--kernel', '5.4'],
       says: /no profile for kernel 5\.4/,
     },
+    {
+      name: 'whole calls of a capture in lazy mode',
+      args: ['replay', 'linux-6.12-lazy', '--feed', 'calls'],
+      says: /^NEEDS_FLUSH_PROBES: .*fq_timeout and fq_flush probes.*\n$/,
+    },
   ];
   test.each(rows)('$name: exit 2 and a line on stderr', async ({ args, says }) => {
     const { code, out, err } = await run(...args);

@@ -144,12 +144,12 @@ describe('vectors check', () => {
 
   test('of a folder with a kind that cannot be run: the others are still printed', async () => {
     copyFileSync(limits, join(dir, 'b.json'));
-    const bad = put('a.json', '{"kind":"dma-iommu","name":"x","cases":[]}\n');
+    const bad = put('a.json', '{"kind":"vtd-qi","name":"x","cases":[]}\n');
     const { code, out, err } = await run('check', dir);
     expect(code).toBe(2);
     expect(out).toMatch(/b\.json . iova/);
     expect(out).toMatch(/^NOT OK: 1 files, .*, 1 files not read$/m);
-    expect(err).toMatch(/^\S+a\.json:1: kind: expected one of .*, got "dma-iommu"\n$/);
+    expect(err).toMatch(/^\S+a\.json:1: kind: expected one of .*, got "vtd-qi"\n$/);
     const json = await run('check', dir, '--json');
     expect(json.code).toBe(2);
     expect(JSON.parse(json.out)).toMatchObject({

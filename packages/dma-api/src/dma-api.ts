@@ -1,46 +1,22 @@
-import { hex } from '@iommukit/bits';
-import { IOMMU_MMIO, IOMMU_NOEXEC, IOMMU_WRITE, IotlbGather } from '@iommukit/io-pgtable';
-import type { IommuCore, IommuDevice, IommuDomain, SgRun } from '@iommukit/iommu-core';
+import type { IommuCore, IommuDevice, IommuDomain } from '@iommukit/iommu-core';
 import type { IovaDomain, IovaProfile } from '@iommukit/iova-allocator';
-import { ERRNO, type Platform, type TraceChannel } from '@iommukit/platform';
-import { type ByteRange, DmaDevice, type DmaDeviceOptions } from './dma-device.ts';
+import { createCounters, type Platform, type TraceChannel } from '@iommukit/platform';
+import type { BounceBuffers } from './bounce-buffers.ts';
+import type { DmaCaches } from './dma-caches.ts';
+import type { DmaDebug } from './dma-debug.ts';
+import { type ByteRange, checkRanges, DmaDevice, type DmaDeviceOptions } from './dma-device.ts';
 import type { DmaDomain } from './dma-domain.ts';
 import { DmaError } from './dma-error.ts';
-import type { DmaEvent, SgPiece } from './dma-event.ts';
+import type { DmaEvent } from './dma-event.ts';
+import type { DmaIovaState } from './dma-iova-state.ts';
+import { DmaLayer, type KmallocRule, type RamExtent } from './dma-layer.ts';
+import { MaskCalls } from './dma-masks.ts';
 import type { DmaProfile } from './dma-profile.ts';
-import { type DmaAttrs, type DmaDirection, dmaProt } from './dma-prot.ts';
+import { mapDoorbell } from './doorbells.ts';
+import type { FlushQueueSettings } from './flush-queue.ts';
 import { IovaSpaces } from './iova-space.ts';
-import { DMA_MAPPING_ERROR, invalidateSg, ScatterLayout, type SgElement } from './scatter-list.ts';
-
-/**
- * Cache maintenance for devices that do not snoop (`arch_sync_dma_for_device`, `arch_sync_dma_for_cpu`). Physical bytes.
- * @example const caches: DmaCaches = { forDevice: (paddr, size) => view.clean(paddr, size), forCpu() {} };
- */
-export interface DmaCaches {
-  forDevice(paddr: number, size: number, dir: DmaDirection): void;
-  forCpu(paddr: number, size: number, dir: DmaDirection): void;
-}
-
-/**
- * Where coherent memory comes from: physically contiguous runs whose lengths are multiples of the page.
- * @example const pages: PageProvider = { alloc: (size) => [{ paddr: frames.alloc(size), length: size }], free() {} };
- */
-export interface PageProvider {
-  /** Runs that add up to `size` bytes, zeroed; null when there is no memory. */
-  alloc(size: number): readonly SgRun[] | null;
-  free(runs: readonly SgRun[]): void;
-}
-
-/**
- * A coherent allocation.
- * @example const ring = dma.allocCoherent(dev, 0x4000, pages); ring?.dmaAddress;
- */
-export interface CoherentMemory {
-  readonly dmaAddress: number;
-  /** Bytes that were asked for. */
-  readonly size: number;
-  readonly runs: readonly SgRun[];
-}
+import { type DmaMemory, PageSource } from './page-source.ts';
+import { type IovaDestroy, type IovaLink, type IovaUnlink, TwoStep } from './two-step.ts';
 
 /** How a {@link DmaApi} is set up. @example const init: DmaApiOptions = { core, platform, cpus: 2, profile, iovaProfile, trace }; */
 export interface DmaApiOptions {
@@ -54,56 +30,52 @@ export interface DmaApiOptions {
   readonly trace: TraceChannel<DmaEvent>;
   /** Needed for devices that do not snoop. */
   readonly caches?: DmaCaches;
+  /** Changes to the flush queues of lazy domains. */
+  readonly flushQueue?: FlushQueueSettings;
+  /** Bounce slots for untrusted devices and for buffers that share cache lines; absent: such buffers cannot be mapped, as without swiotlb. */
+  readonly bounce?: BounceBuffers;
+  /** Bounce small buffers of devices that do not snoop (`CONFIG_DMA_BOUNCE_UNALIGNED_KMALLOC`); absent: never. */
+  readonly kmalloc?: KmallocRule;
+  /** Compare every physical address that a caller gives with the page table; counted in `checks`. */
+  readonly checking?: boolean;
+  /** Notices what drivers do wrong; absent: nobody looks. */
+  readonly debug?: DmaDebug;
+  /** Memory for coherent allocations without a provider. */
+  readonly memory?: DmaMemory;
+  /** What a device without IOMMU should reach; default: the frames of `memory`, without it 4 GiB from 0. */
+  readonly ram?: RamExtent;
 }
 
-const DOORBELL_PROT = IOMMU_WRITE + IOMMU_NOEXEC + IOMMU_MMIO;
-
 /**
- * The DMA mapping interface over IOMMU domains (`drivers/iommu/dma-iommu.c`), strict mode: an unmap returns after the
- * invalidation, and only then the IOVA is free again. Addresses and sizes in bytes. Devices in an identity domain get physical addresses.
+ * The DMA mapping interface over IOMMU domains (`drivers/iommu/dma-iommu.c`). In a strict domain an unmap returns after the invalidation, and only
+ * then the IOVA is free again; a lazy domain leaves both to its flush queue. Addresses and sizes in bytes. Devices in an identity domain get physical addresses.
  * The steps (`initDomain`, `reserve`, `allocIova`, `mapRange`, `unmapRange`, `freeIova`) are exported for who drives them one by one.
  * @example const dma = new DmaApi({ core, platform, cpus: 1, profile: DMA_PROFILES['6.12'], iovaProfile: IOVA_PROFILES['6.12'], trace: new TraceChannel() });
  */
-export class DmaApi {
-  readonly trace: TraceChannel<DmaEvent>;
-  readonly #core: IommuCore;
-  readonly #profile: DmaProfile;
+export class DmaApi extends MaskCalls {
   readonly #caches: DmaCaches | null;
   readonly #spaces: IovaSpaces;
-  readonly #layout = new ScatterLayout();
-  readonly #gather = new IotlbGather();
+  readonly #twoStep: TwoStep;
 
   constructor(options: DmaApiOptions) {
-    this.trace = options.trace;
-    this.#core = options.core;
-    this.#profile = options.profile;
-    this.#caches = options.caches ?? null;
-    this.#spaces = new IovaSpaces(options);
+    super(layerOf(options), {
+      size: options.memory?.atomicPool,
+      clock: options.platform.clock,
+    });
+    const { layer, ranges, bouncer } = this;
+    this.#caches = layer.caches;
+    this.#spaces = layer.spaces;
+    this.#twoStep = new TwoStep(layer, ranges, bouncer);
   }
 
   /**
    * Prepares a probed device for DMA (`iommu_setup_dma_ops`); the first device of a domain initialises its IOVA space.
-   * Throws {@link DmaError}: `DMA_SETUP` without a domain, `UNMODELLED_FLUSH_QUEUE`, `UNMODELLED_SWIOTLB` (untrusted device),
-   * `UNMODELLED_NON_COHERENT_DMA` (no `caches` were given).
+   * Throws {@link DmaError}: `DMA_SETUP` without a domain or in one that its owner maps, `UNMODELLED_NON_COHERENT_DMA` (no `caches` were given), `DMA_PARAMETER` (a bad range).
    */
   setupDevice(device: IommuDevice, options: DmaDeviceOptions): DmaDevice {
     const domain = device.group?.domain ?? null;
     if (domain === null)
       throw new DmaError('DMA_SETUP', device.name, 'has no domain', 'Probe it with core first');
-    if (domain.type === 'dma-fq')
-      throw new DmaError(
-        'UNMODELLED_FLUSH_QUEUE',
-        device.name,
-        'is in a domain with a flush queue',
-        "Use default domain type 'dma'",
-      );
-    if (device.info.untrusted === true)
-      throw new DmaError(
-        'UNMODELLED_SWIOTLB',
-        device.name,
-        'is untrusted and needs bounce buffers',
-        'Describe it as trusted',
-      );
     if (!options.coherent && this.#caches === null)
       throw new DmaError(
         'UNMODELLED_NON_COHERENT_DMA',
@@ -111,15 +83,15 @@ export class DmaApi {
         'does not snoop and nobody maintains the caches',
         'Pass caches to DmaApi',
       );
-    if (domain.type === 'blocked' || domain.type === 'unmanaged')
+    if (!domain.isDma && domain.type !== 'identity')
       throw new DmaError(
         'DMA_SETUP',
         device.name,
         `is in a domain of type ${domain.type}`,
         'Detach it first',
       );
-    const space =
-      domain.type === 'dma' ? this.initDomain(domain, device, options.pciWindows) : null;
+    checkRanges(device.name, options.dmaRanges ?? []);
+    const space = domain.isDma ? this.initDomain(domain, device, options.pciWindows) : null;
     return new DmaDevice(device, domain, space, options);
   }
 
@@ -133,6 +105,12 @@ export class DmaApi {
     pciWindows: readonly ByteRange[] = [],
   ): DmaDomain {
     return this.#spaces.init(domain, device, pciWindows);
+  }
+
+  /** Makes a domain lazy for good, as the callback of `core.setGroupType` (`iommu_dma_init_fq`): 0 or -ENOMEM with a warning. */
+  initFlushQueue(domain: IommuDomain): number {
+    const space = this.#spaces.of(domain);
+    return space === null ? 0 : this.#spaces.initFlushQueue(space);
   }
 
   /** Destroys the IOVA space of a domain (`iommu_put_dma_cookie`). */
@@ -175,252 +153,61 @@ export class DmaApi {
 
   /** Step: IOVA, then page tables (`__iommu_dma_map`): the DMA address of `paddr`, or {@link DMA_MAPPING_ERROR}. */
   mapRange(dev: DmaDevice, paddr: number, size: number, prot: number): number {
-    const space = this.#spaceOf(dev.domain);
-    const { granule } = space;
-    if (dev.minAlignMask > granule - 1) {
-      this.#warn('Unsupported alignment constraint');
-      return DMA_MAPPING_ERROR;
-    }
-    const offset = paddr % granule;
-    const bytes = Math.ceil((size + offset) / granule) * granule;
-    const iova = this.#spaces.alloc(dev, space, bytes, dev.dmaEnd);
-    if (iova === 0) return DMA_MAPPING_ERROR;
-    if (this.#core.map(dev.domain, iova, paddr - offset, bytes, prot) !== 0) {
-      this.#spaces.free(space, iova, bytes);
-      return DMA_MAPPING_ERROR;
-    }
-    return iova + offset;
+    return this.ranges.map(dev, paddr, size, prot);
   }
 
   /** Step: page tables, invalidation, then the IOVA (`__iommu_dma_unmap`). */
   unmapRange(dev: DmaDevice, dmaAddr: number, size: number): void {
-    const space = this.#spaceOf(dev.domain);
-    const { granule } = space;
-    const offset = dmaAddr % granule;
-    const iova = dmaAddr - offset;
-    const bytes = Math.ceil((size + offset) / granule) * granule;
-    const gather = this.#gather;
-    gather.init();
-    const unmapped = this.#core.unmapFast(dev.domain, iova, bytes, gather);
-    if (unmapped !== bytes)
-      this.#warn(`unmapped ${hex(unmapped)} of ${hex(bytes)} bytes at ${hex(iova)}`);
-    this.#core.iotlbSync(dev.domain, gather);
-    this.#spaces.free(space, iova, bytes);
-  }
-
-  /** Maps one buffer (`dma_map_page`, `dma_map_phys`): its DMA address, or {@link DMA_MAPPING_ERROR}. */
-  mapPage(
-    dev: DmaDevice,
-    paddr: number,
-    size: number,
-    dir: DmaDirection,
-    attrs?: DmaAttrs,
-  ): number {
-    let dmaAddr: number;
-    this.#forDevice(dev, paddr, size, dir, attrs);
-    if (dev.space === null)
-      dmaAddr = paddr + size > Math.min(dev.dmaEnd, dev.busEnd) ? DMA_MAPPING_ERROR : paddr;
-    else dmaAddr = this.mapRange(dev, paddr, size, dmaProt(dir, attrs, dev.coherence));
-    if (this.trace.on && this.#profile.events !== 'none')
-      this.trace.emit({
-        name: this.#profile.events === 'page' ? 'dma_map_page' : 'dma_map_phys',
-        device: dev.name,
-        dir,
-        dmaAddr,
-        size,
-        paddr,
-      });
-    return dmaAddr;
-  }
-
-  /** Unmaps what `mapPage` returned, with the same size. An address that does not translate is left alone, with a warning, as in the kernel. */
-  unmapPage(
-    dev: DmaDevice,
-    dmaAddr: number,
-    size: number,
-    dir: DmaDirection,
-    attrs?: DmaAttrs,
-  ): void {
-    this.#unmapOne(dev, dmaAddr, size, dir, attrs);
-    if (this.trace.on && this.#profile.events !== 'none')
-      this.trace.emit({
-        name: this.#profile.events === 'page' ? 'dma_unmap_page' : 'dma_unmap_phys',
-        device: dev.name,
-        dir,
-        dmaAddr,
-        size,
-      });
-  }
-
-  #unmapOne(
-    dev: DmaDevice,
-    dmaAddr: number,
-    size: number,
-    dir: DmaDirection,
-    attrs: DmaAttrs | undefined,
-  ): void {
-    if (attrs?.mmio !== true && attrs?.requireCoherent !== true) {
-      const paddr = this.#core.iovaToPhys(dev.domain, dmaAddr);
-      if (paddr === 0 && dev.space !== null) {
-        this.#warn(`unmap of ${hex(dmaAddr)}, which does not translate`);
-        return;
-      }
-      if (dev.coherence === 'non-coherent' && attrs?.skipCpuSync !== true)
-        this.#caches?.forCpu(paddr, size, dir);
-    }
-    if (dev.space !== null) this.unmapRange(dev, dmaAddr, size);
+    this.ranges.unmap(dev, dmaAddr, size);
   }
 
   /**
-   * Maps a list into one IOVA range and merges what is adjacent there into segments (`iommu_dma_map_sg`). The number of segments,
-   * written into the first elements, or -ENOMEM, -EREMOTEIO (a peer out of reach), -EINVAL (anything else).
+   * Two-step, first: an IOVA range for `size` bytes that begin at `paddr` (only its offset in a granule matters), into `state`
+   * (`dma_iova_try_alloc`). False, and an empty state: the device has no IOVA space, the size is 0 or has bit 63 (both warn), or the space is full;
+   * map the pieces with the other calls then. Throws {@link DmaError} `NO_TWO_STEP` for kernels before 7.2.
    */
-  mapSg(dev: DmaDevice, sg: readonly SgElement[], dir: DmaDirection, attrs?: DmaAttrs): number {
-    if (attrs?.skipCpuSync !== true) this.syncSgForDevice(dev, sg, dir);
-    let result: number;
-    if (dev.space === null) {
-      for (const element of sg) {
-        element.dmaAddress = element.paddr;
-        element.dmaLength = element.length;
-      }
-      result = sg.length;
-    } else result = this.#mapList(dev, dev.space, sg, dmaProt(dir, attrs, dev.coherence));
-    if (result < 0) {
-      invalidateSg(sg);
-      return result === -ERRNO.ENOMEM || result === -ERRNO.EREMOTEIO ? result : -ERRNO.EINVAL;
-    }
-    if (this.trace.on && this.#profile.events !== 'none' && result > 0)
-      this.trace.emit({
-        name: 'dma_map_sg',
-        device: dev.name,
-        dir,
-        mapped: sg
-          .slice(0, result)
-          .map(({ dmaAddress, dmaLength }) => ({ address: dmaAddress, length: dmaLength })),
-        pieces: pieces(sg),
-      });
-    return result;
-  }
-
-  #mapList(dev: DmaDevice, space: DmaDomain, sg: readonly SgElement[], prot: number): number {
-    const layout = this.#layout;
-    if (!layout.place(sg, space.granule, dev.segBoundary)) return -ERRNO.EREMOTEIO;
-    const bytes = layout.iovaLength;
-    let iova = 0;
-    if (bytes > 0) {
-      iova = this.#spaces.alloc(dev, space, bytes, dev.dmaEnd);
-      if (iova === 0) return -ERRNO.ENOMEM;
-      const mapped = this.#core.mapSg(dev.domain, iova, layout.runs, prot);
-      if (mapped < bytes) {
-        this.#spaces.free(space, iova, bytes);
-        return mapped < 0 ? mapped : -ERRNO.EINVAL;
-      }
-    }
-    return layout.finalise(sg, iova, dev.segBoundary, dev.maxSegSize);
-  }
-
-  /** Unmaps a list that `mapSg` mapped: one unmap for all segments (`iommu_dma_unmap_sg`). */
-  unmapSg(dev: DmaDevice, sg: readonly SgElement[], dir: DmaDirection, attrs?: DmaAttrs): void {
-    if (this.trace.on && this.#profile.events !== 'none')
-      this.trace.emit({ name: 'dma_unmap_sg', device: dev.name, dir, pieces: pieces(sg) });
-    if (attrs?.skipCpuSync !== true) this.syncSgForCpu(dev, sg, dir);
-    if (dev.space === null) return;
-    let start = 0;
-    let end = 0;
-    for (const element of sg) {
-      if (element.dmaBus) {
-        element.dmaBus = false;
-        continue;
-      }
-      if (element.dmaLength === 0) break;
-      if (end === 0) start = element.dmaAddress;
-      end = element.dmaAddress + element.dmaLength;
-    }
-    if (end !== 0) this.unmapRange(dev, start, end - start);
-  }
-
-  /** Hands a mapped buffer to the CPU (`dma_sync_single_for_cpu`); nothing to do for devices that snoop. */
-  syncForCpu(dev: DmaDevice, dmaAddr: number, size: number, dir: DmaDirection): void {
-    if (dev.coherence === 'coherent') return;
-    this.#caches?.forCpu(this.#core.iovaToPhys(dev.domain, dmaAddr), size, dir);
-  }
-
-  /** Hands a mapped buffer back to the device (`dma_sync_single_for_device`). */
-  syncForDevice(dev: DmaDevice, dmaAddr: number, size: number, dir: DmaDirection): void {
-    if (dev.coherence === 'coherent') return;
-    this.#caches?.forDevice(this.#core.iovaToPhys(dev.domain, dmaAddr), size, dir);
-  }
-
-  /** As `syncForCpu` for each element of a list. */
-  syncSgForCpu(dev: DmaDevice, sg: readonly SgElement[], dir: DmaDirection): void {
-    if (dev.coherence === 'coherent') return;
-    for (const { paddr, length } of sg) this.#caches?.forCpu(paddr, length, dir);
-  }
-
-  /** As `syncForDevice` for each element of a list. */
-  syncSgForDevice(dev: DmaDevice, sg: readonly SgElement[], dir: DmaDirection): void {
-    if (dev.coherence === 'coherent') return;
-    for (const { paddr, length } of sg) this.#caches?.forDevice(paddr, length, dir);
+  iovaTryAlloc(dev: DmaDevice, state: DmaIovaState, paddr: number, size: number): boolean {
+    return this.#twoStep.tryAlloc(dev, state, paddr, size);
   }
 
   /**
-   * Memory that device and CPU share for long: pages from the provider, one IOVA below the coherent mask, mapped BIDIRECTIONAL
-   * (`iommu_dma_alloc`). Null when there is no memory, no IOVA, or no table.
+   * Two-step: maps one piece; no device may use it before `iovaSync` (`dma_iova_link`). 0, or: -EIO (inside a granule, and not the first; warns), -EOPNOTSUPP
+   * (must be coherent, but the device does not snoop or the range was bounced), -EPERM (device memory or coherent memory that would have to bounce),
+   * -ENOMEM (no bounce slot), or what core's map returned, -EEXIST for a piece that is linked already.
    */
-  allocCoherent(dev: DmaDevice, size: number, pages: PageProvider): CoherentMemory | null {
-    const memory = this.#allocCoherent(dev, size, pages);
-    if (
-      this.trace.on &&
-      this.#profile.events !== 'none' &&
-      (memory !== null || this.#profile.failedAllocEvent)
-    )
-      this.trace.emit({
-        name: 'dma_alloc',
-        device: dev.name,
-        dmaAddr: memory?.dmaAddress ?? 0,
-        size,
-      });
-    return memory;
+  iovaLink(dev: DmaDevice, state: DmaIovaState, link: IovaLink): number {
+    return this.#twoStep.link(dev, state, link);
   }
 
-  #allocCoherent(dev: DmaDevice, size: number, pages: PageProvider): CoherentMemory | null {
-    const granule = dev.space?.granule ?? 4096;
-    const bytes = Math.ceil(size / granule) * granule;
-    const runs = pages.alloc(bytes);
-    if (runs === null) return null;
-    if (dev.space === null) {
-      const first = runs[0];
-      if (first === undefined || runs.length !== 1)
-        throw new DmaError(
-          'UNMODELLED_DMA_DIRECT',
-          dev.name,
-          'bypasses the IOMMU and got scattered pages',
-          'Provide one contiguous run',
-        );
-      return { dmaAddress: first.paddr, size, runs };
-    }
-    const iova = this.#spaces.alloc(dev, dev.space, bytes, dev.coherentEnd);
-    if (iova !== 0) {
-      const prot = dmaProt('BIDIRECTIONAL', undefined, dev.coherence);
-      if (this.#core.mapSg(dev.domain, iova, runs, prot) === bytes)
-        return { dmaAddress: iova, size, runs };
-      this.#spaces.free(dev.space, iova, bytes);
-    }
-    pages.free(runs);
-    return null;
+  /** Two-step: makes `size` linked bytes from `offset` on visible to the device (`dma_iova_sync`): 0 or the driver's errno. */
+  iovaSync(dev: DmaDevice, state: DmaIovaState, offset: number, size: number): number {
+    return this.#twoStep.sync(dev, state, offset, size);
   }
 
-  /** Gives back what `allocCoherent` returned: unmapped and invalidated first, then the pages (`iommu_dma_free`). */
-  freeCoherent(dev: DmaDevice, memory: CoherentMemory, pages: PageProvider): void {
-    if (this.trace.on && this.#profile.events !== 'none')
-      this.trace.emit({
-        name: 'dma_free',
-        device: dev.name,
-        dmaAddr: memory.dmaAddress,
-        size: memory.size,
-      });
-    if (dev.space !== null) this.unmapRange(dev, memory.dmaAddress, memory.size);
-    pages.free(memory.runs);
+  /**
+   * Two-step: unmaps a range of linked bytes and invalidates at once, in lazy domains too; the IOVA stays (`dma_iova_unlink`). Throws {@link DmaError}
+   * `PIECES_INCOMPLETE` for pieces with a hole and, in checking mode, `PAGE_MISMATCH`, before anything is changed.
+   */
+  iovaUnlink(dev: DmaDevice, state: DmaIovaState, what: IovaUnlink): void {
+    this.#twoStep.unlink(dev, state, what);
+  }
+
+  /**
+   * Two-step, last: unlinks the first `mapped` bytes and frees the range (`dma_iova_destroy`). Profiles with `twoStepDestroy: 'queued'` leave
+   * both to the flush queue of a lazy domain. Throws as `iovaUnlink`.
+   */
+  iovaDestroy(dev: DmaDevice, state: DmaIovaState, what: IovaDestroy): void {
+    this.#twoStep.destroy(dev, state, what);
+  }
+
+  /** Two-step, last: frees a range of which nothing is linked any more (`dma_iova_free`). */
+  iovaFree(dev: DmaDevice, state: DmaIovaState): void {
+    this.#twoStep.free(dev, state);
+  }
+
+  /** The driver lets go of a device: what it still has mapped is reported, if `debug` is there (`BUS_NOTIFY_UNBOUND_DRIVER`). */
+  releaseDevice(dev: DmaDevice): void {
+    this.layer.debug?.released(dev);
   }
 
   /**
@@ -428,19 +215,7 @@ export class DmaApi {
    * once for a domain. The address, -ENOMEM when it cannot be mapped; `paddr` itself without an IOVA space.
    */
   mapMsiPage(dev: DmaDevice, paddr: number): number {
-    const space = dev.space;
-    if (space === null) return paddr;
-    const offset = paddr % space.granule;
-    const page = paddr - offset;
-    for (const known of space.msiPages) if (known.paddr === page) return known.iova + offset;
-    const iova = this.#spaces.alloc(dev, space, space.granule, dev.dmaEnd);
-    if (iova === 0) return -ERRNO.ENOMEM;
-    if (this.#core.map(dev.domain, iova, page, space.granule, DOORBELL_PROT) !== 0) {
-      this.#spaces.free(space, iova, space.granule);
-      return -ERRNO.ENOMEM;
-    }
-    space.msiPages.unshift({ paddr: page, iova });
-    return iova + offset;
+    return mapDoorbell(this.layer, dev, paddr);
   }
 
   #spaceOf(domain: IommuDomain): DmaDomain {
@@ -454,23 +229,31 @@ export class DmaApi {
       );
     return space;
   }
-
-  #forDevice(
-    dev: DmaDevice,
-    paddr: number,
-    size: number,
-    dir: DmaDirection,
-    attrs: DmaAttrs | undefined,
-  ): void {
-    if (dev.coherence === 'coherent' || attrs?.skipCpuSync === true || attrs?.mmio === true) return;
-    this.#caches?.forDevice(paddr, size, dir);
-  }
-
-  #warn(text: string): void {
-    if (this.trace.on) this.trace.emit({ name: 'warn', text });
-  }
 }
 
-function pieces(sg: readonly SgElement[]): SgPiece[] {
-  return sg.map(({ paddr, length }) => ({ address: paddr, length }));
+function layerOf(options: DmaApiOptions): DmaLayer {
+  const { memory } = options;
+  const frames = memory?.frames ?? { base: 0, size: 2 ** 32 };
+  const ram = options.ram ?? { start: frames.base, end: frames.base + frames.size };
+  if (!(ram.start >= 0 && ram.end > ram.start))
+    throw new DmaError(
+      'DMA_PARAMETER',
+      'ram',
+      `is from ${ram.start} to ${ram.end}`,
+      'Give an end behind the start',
+    );
+  return new DmaLayer({
+    core: options.core,
+    spaces: new IovaSpaces(options),
+    profile: options.profile,
+    trace: options.trace,
+    counters: createCounters('walks', 'walksSaved', 'checks'),
+    caches: options.caches ?? null,
+    bounce: options.bounce ?? null,
+    kmalloc: options.kmalloc ?? null,
+    checking: options.checking === true,
+    debug: options.debug ?? null,
+    ram,
+    pages: memory === undefined ? null : new PageSource(memory),
+  });
 }

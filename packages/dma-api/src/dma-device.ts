@@ -1,5 +1,6 @@
 import type { IommuDevice, IommuDomain } from '@iommukit/iommu-core';
 import type { DmaDomain } from './dma-domain.ts';
+import { DmaError } from './dma-error.ts';
 import type { Coherence } from './dma-prot.ts';
 
 /**
@@ -9,6 +10,16 @@ import type { Coherence } from './dma-prot.ts';
 export interface ByteRange {
   readonly start: number;
   readonly end: number;
+}
+
+/**
+ * A window through which a bus sees memory elsewhere than the CPU does (an entry of `dma_range_map`); bytes.
+ * @example const range: DmaRange = { cpuStart: 0x8000_0000, dmaStart: 0, size: 0x4000_0000 };
+ */
+export interface DmaRange {
+  readonly cpuStart: number;
+  readonly dmaStart: number;
+  readonly size: number;
 }
 
 /**
@@ -34,6 +45,20 @@ export interface DmaDeviceOptions {
   readonly segBoundary?: number;
   /** Low address bits that a mapping must keep (`dma_get_min_align_mask`); default 0. */
   readonly minAlignMask?: number;
+  /** Without IOMMU: the only memory that the device reaches, and where it sees it; absent: all of it, at its physical address. */
+  readonly dmaRanges?: readonly DmaRange[];
+}
+
+/** Throws {@link DmaError} `DMA_PARAMETER` for a range of nothing, or one that begins nowhere. */
+export function checkRanges(device: string, ranges: readonly DmaRange[]): void {
+  for (const { cpuStart, dmaStart, size } of ranges)
+    if (!(cpuStart >= 0 && dmaStart >= 0 && size > 0))
+      throw new DmaError(
+        'DMA_PARAMETER',
+        device,
+        `has a DMA range of ${size} bytes at ${cpuStart}, seen at ${dmaStart}`,
+        'Give ranges of 1 byte or more at addresses of 0 or more',
+      );
 }
 
 /**
@@ -48,15 +73,22 @@ export class DmaDevice {
   /** The IOVA space, null for a device that bypasses the IOMMU (identity domain). */
   readonly space: DmaDomain | null;
   readonly coherence: Coherence;
-  /** Exclusive end of streaming DMA addresses, bytes. */
-  readonly dmaEnd: number;
-  /** Exclusive end of coherent DMA addresses, bytes. */
-  readonly coherentEnd: number;
+  /** Exclusive end of streaming DMA addresses, bytes; changed by `DmaApi.setMask`. */
+  dmaEnd: number;
+  /** Exclusive end of coherent DMA addresses, bytes; changed by `DmaApi.setCoherentMask`. */
+  coherentEnd: number;
   /** Exclusive end of bus addresses, bytes. */
   readonly busEnd: number;
-  readonly maxSegSize: number;
-  readonly segBoundary: number;
-  readonly minAlignMask: number;
+  /** Changed by `DmaApi.setMaxSegSize`, as the next two by their calls. */
+  maxSegSize: number;
+  segBoundary: number;
+  minAlignMask: number;
+  /** Empty: memory is where it is. */
+  readonly dmaRanges: readonly DmaRange[];
+  /** A bounce slot was asked for: from now on its syncs may have something to do (`dma_reset_need_sync`). */
+  usedBounce = false;
+  /** Attached from outside: what it can reach beside its buffers must be empty, so unaligned ends are bounced. */
+  readonly untrusted: boolean;
   /** 32-bit IOVAs are still tried first (`pci_32bit_workaround`). */
   pci32bitWorkaround: boolean;
 
@@ -77,6 +109,8 @@ export class DmaDevice {
     this.maxSegSize = options.maxSegSize ?? 0x1_0000;
     this.segBoundary = options.segBoundary ?? 2 ** 64;
     this.minAlignMask = options.minAlignMask ?? 0;
+    this.dmaRanges = options.dmaRanges ?? [];
+    this.untrusted = device.info.untrusted === true;
     this.pci32bitWorkaround = device.info.isPci === true && options.forcedac !== true;
   }
 }

@@ -1,5 +1,6 @@
 import type { IommuDomain } from '@iommukit/iommu-core';
 import type { IovaDomain } from '@iommukit/iova-allocator';
+import type { FlushQueue, FlushQueueOptions } from './flush-queue.ts';
 
 /**
  * A doorbell page mapped for interrupts; bytes.
@@ -23,8 +24,18 @@ export class DmaDomain {
   readonly granule: number;
   /** Newest first. */
   readonly msiPages: MsiPage[] = [];
+  /** Where unmapped ranges wait for a flush; null in strict mode (`fq_domain`). */
+  flushQueue: FlushQueue | null = null;
+  /** What that queue is or would be; the first device of the domain decided. */
+  readonly flushQueueOptions: FlushQueueOptions;
 
-  constructor(domain: IommuDomain, iovad: IovaDomain, id: number) {
+  constructor(
+    domain: IommuDomain,
+    iovad: IovaDomain,
+    id: number,
+    flushQueueOptions: FlushQueueOptions,
+  ) {
+    this.flushQueueOptions = flushQueueOptions;
     this.domain = domain;
     this.iovad = iovad;
     this.id = id;

@@ -72,4 +72,7 @@ export type DmaEvent =
       readonly pfn: number;
       readonly size: number;
     }
-  | { readonly name: 'notice' | 'warn'; readonly text: string };
+  /** A printed line. */
+  | { readonly name: 'notice' | 'warn'; readonly text: string }
+  /** A `WARN_ON`: what was wrong, in our words, and what the kernel prints above the trace, if anything. */
+  | { readonly name: 'warn_on'; readonly text: string; readonly message: string | null };

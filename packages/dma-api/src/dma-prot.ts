@@ -19,6 +19,14 @@ export interface DmaAttrs {
   readonly requireCoherent?: boolean;
   /** The caller does the cache maintenance. */
   readonly skipCpuSync?: boolean;
+  /** The CPU does not need to reach a coherent allocation (`DMA_ATTR_NO_KERNEL_MAPPING`). */
+  readonly noKernelMapping?: boolean;
+  /** A coherent allocation takes single pages at once, without trying larger ones first (`DMA_ATTR_ALLOC_SINGLE_PAGES`). */
+  readonly allocSinglePages?: boolean;
+  /** A coherent allocation must be contiguous in memory too (`DMA_ATTR_FORCE_CONTIGUOUS`). */
+  readonly forceContiguous?: boolean;
+  /** Nothing is printed when there is no memory or no bounce slot (`DMA_ATTR_NO_WARN`). */
+  readonly noWarn?: boolean;
 }
 
 /** Whether a device snoops the CPU's caches. @example const coherence: Coherence = 'coherent'; */

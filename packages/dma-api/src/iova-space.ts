@@ -1,32 +1,46 @@
 import { log2Ceil, minPageSize } from '@iommukit/bits';
-import type { IommuDevice, IommuDomain } from '@iommukit/iommu-core';
+import type { IotlbGather } from '@iommukit/io-pgtable';
+import type { IommuCore, IommuDevice, IommuDomain } from '@iommukit/iommu-core';
 import { IovaDomain, type IovaProfile } from '@iommukit/iova-allocator';
-import type { Platform, TraceChannel } from '@iommukit/platform';
+import { ERRNO, type Platform, type TraceChannel } from '@iommukit/platform';
 import type { ByteRange, DmaDevice } from './dma-device.ts';
 import { DmaDomain } from './dma-domain.ts';
 import { DmaError } from './dma-error.ts';
 import type { DmaEvent } from './dma-event.ts';
 import type { DmaProfile } from './dma-profile.ts';
+import {
+  FLUSH_QUEUE_PER_CPU,
+  FLUSH_QUEUE_SINGLE,
+  FlushQueue,
+  type FlushQueueOptions,
+  type FlushQueueSettings,
+} from './flush-queue.ts';
 
 const BELOW_4G = 2 ** 32;
 const NO_LIMIT = 2 ** 64;
 
 /** IOVA spaces of domains: set-up, reservations, and the choice of an IOVA for a device. */
 export class IovaSpaces {
+  readonly #core: IommuCore;
   readonly #platform: Platform;
   readonly #cpus: number;
   readonly #profile: DmaProfile;
   readonly #iovaProfile: IovaProfile;
   readonly #trace: TraceChannel<DmaEvent>;
+  readonly #settings: FlushQueueSettings;
   #count = 0;
 
   constructor(init: {
+    readonly core: IommuCore;
     readonly platform: Platform;
     readonly cpus: number;
     readonly profile: DmaProfile;
     readonly iovaProfile: IovaProfile;
     readonly trace: TraceChannel<DmaEvent>;
+    readonly flushQueue?: FlushQueueSettings;
   }) {
+    this.#core = init.core;
+    this.#settings = init.flushQueue ?? {};
     this.#platform = init.platform;
     this.#cpus = init.cpus;
     this.#profile = init.profile;
@@ -57,9 +71,14 @@ export class IovaSpaces {
       cpus: this.#cpus,
       profile: this.#iovaProfile,
     });
-    const space = new DmaDomain(domain, iovad, this.#count++);
+    const space = new DmaDomain(domain, iovad, this.#count++, this.#flushQueueOptions(device));
     domain.dmaCookie = space;
     if (this.#trace.on) this.#trace.emit({ name: 'init', iovad: space.id, granule, startPfn });
+    if (domain.type === 'dma-fq') {
+      const capable =
+        this.#profile.deferredFlush === 'always' || device.ops?.capabilities.deferredFlush === true;
+      if (!capable || this.initFlushQueue(space) !== 0) domain.flushAtOnce();
+    }
     for (const window of windows) this.#reserveBytes(space, window);
     for (const region of device.ops?.getResvRegions(device) ?? []) {
       if (region.type === 'msi-software') continue;
@@ -72,8 +91,43 @@ export class IovaSpaces {
     return space;
   }
 
+  /** `iommu_dma_init_options`. */
+  #flushQueueOptions(device: IommuDevice): FlushQueueOptions {
+    const single = this.#profile.singleFlushQueue === 'shadow-on-flush' && device.shadowOnFlush;
+    const kernels = single ? FLUSH_QUEUE_SINGLE : FLUSH_QUEUE_PER_CPU;
+    const { mode, size, timeoutUs } = { ...kernels, ...this.#settings };
+    return { mode, size, timeoutUs };
+  }
+
+  /** Gives a space its flush queue, for good: 0, also when it has one, or -ENOMEM with a warning (`iommu_dma_init_fq`). */
+  initFlushQueue(space: DmaDomain): number {
+    if (space.flushQueue !== null) return 0;
+    const { memoryFails, exposure, timer } = this.#settings;
+    if (memoryFails?.() === true) {
+      if (this.#trace.on)
+        this.#trace.emit({ name: 'warn', text: 'iova flush queue initialization failed' });
+      return -ERRNO.ENOMEM;
+    }
+    const { domain, granule } = space;
+    space.flushQueue = new FlushQueue({
+      ...space.flushQueueOptions,
+      cpus: this.#cpus,
+      platform: this.#platform,
+      target: {
+        flushAll: () => this.#core.flushIotlbAll(domain),
+        freeIova: (pfn, pages) => this.#freePfn(space, pfn, pages),
+        putPages: (freelist) => domain.ops.freeTables?.(freelist),
+      },
+      ...(timer === undefined ? {} : { timer }),
+      ...(exposure === undefined ? {} : { exposure: { meter: exposure, granule } }),
+    });
+    return 0;
+  }
+
   release(domain: IommuDomain): void {
-    this.of(domain)?.iovad.putIovaDomain();
+    const space = this.of(domain);
+    space?.flushQueue?.free();
+    space?.iovad.putIovaDomain();
     domain.dmaCookie = null;
   }
 
@@ -117,11 +171,18 @@ export class IovaSpaces {
     return this.allocPfn(space, pages, Math.ceil(end / granule) - 1, 'flush') * granule;
   }
 
+  /** Gives an IOVA back at once (`free_iova_fast`). */
   free(space: DmaDomain, iova: number, size: number): void {
-    const { granule } = space;
-    const pfn = iova / granule;
-    const pages = size / granule;
-    if (this.#trace.on) this.#trace.emit({ name: 'free_fast', iovad: space.id, pfn, size: pages });
-    space.iovad.freeIovaFast(this.#platform.cpu, pfn, pages);
+    this.#freePfn(space, iova / space.granule, size / space.granule);
+  }
+
+  /** Gives an IOVA back after the next flush, with the tables of its queued unmap (`iommu_dma_free_iova`, `queue_iova`). */
+  queue(space: DmaDomain, iova: number, size: number, gather: IotlbGather): void {
+    space.flushQueue?.queue(iova / space.granule, size / space.granule, gather.freelist);
+  }
+
+  #freePfn(space: DmaDomain, pfn: number, size: number): void {
+    if (this.#trace.on) this.#trace.emit({ name: 'free_fast', iovad: space.id, pfn, size });
+    space.iovad.freeIovaFast(this.#platform.cpu, pfn, size);
   }
 }

@@ -19,6 +19,18 @@ export interface SgElement {
   dmaLength: number;
   /** Output: a bus address, nothing was mapped. */
   dmaBus: boolean;
+  /** Output, of the first element: every element is a mapping of its own, which may be bounced (`SG_DMA_SWIOTLB`). */
+  dmaBounced?: boolean;
+}
+
+/**
+ * A list and how much of it is in use (`struct sg_table`).
+ * @example const table: SgTable = { sg: [sgElement(0x4000_0000, 0x1000)], nents: 0 }; dma.mapSgtable(dev, table, 'TO_DEVICE');
+ */
+export interface SgTable {
+  readonly sg: readonly SgElement[];
+  /** Segments, after `mapSgtable`. */
+  nents: number;
 }
 
 /**
@@ -35,6 +47,7 @@ export function invalidateSg(sg: readonly SgElement[]): void {
     element.dmaAddress = DMA_MAPPING_ERROR;
     element.dmaLength = 0;
     element.dmaBus = false;
+    if (element.dmaBounced === true) element.dmaBounced = false;
   }
 }
 

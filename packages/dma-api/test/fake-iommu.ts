@@ -1,6 +1,7 @@
 import type { IotlbGather } from '@iommukit/io-pgtable';
 import {
   CORE_PROFILES,
+  type CoreEvent,
   type DomainOps,
   type DomainType,
   IommuCore,
@@ -14,28 +15,35 @@ import { SimPlatform, TraceChannel } from '@iommukit/platform';
 import {
   DMA_PROFILES,
   DmaApi,
+  type DmaApiOptions,
   type DmaCaches,
   type DmaDevice,
   type DmaDeviceOptions,
   type DmaEvent,
+  type FlushQueueSettings,
 } from '../src/index.ts';
 
-export type Call = (string | number)[];
+import { type Call, h } from './call.ts';
+import { FakeBounce } from './fake-bounce.ts';
 
-export function h(value: number): string {
-  return `0x${value.toString(16)}`;
+/** The code of the error that a call throws, or `none`. */
+export function codeOf(call: () => unknown): string {
+  try {
+    call();
+    return 'none';
+  } catch (error) {
+    return (error as { code: string }).code;
+  }
 }
 
-/** How the recorded mock driver misbehaves. */
+/** How the driver misbehaves. */
 export interface Mock {
   readonly fail_call?: number;
   readonly fail_errno?: number;
-  readonly fail_pages?: number;
-  readonly per_call?: number;
-  readonly table?: number;
   readonly sync_fail?: number;
   readonly sync_errno?: number;
-  readonly gather?: string;
+  /** A page that is mapped is not mapped again: -EEXIST. */
+  readonly exclusive?: true;
 }
 
 export interface MachineOptions {
@@ -50,6 +58,11 @@ export interface MachineOptions {
   readonly isPci?: boolean;
   readonly untrusted?: boolean;
   readonly caches?: 'none';
+  readonly cpus?: number;
+  /** Bounce slots that write down what is asked of them; absent: no swiotlb. */
+  readonly bounce?: { readonly active?: boolean; readonly fail?: number };
+  readonly flushQueue?: FlushQueueSettings;
+  readonly api?: Partial<DmaApiOptions>;
 }
 
 /** A driver that keeps a set of pages, and one machine around it; everything that happens is one list of calls. */
@@ -61,10 +74,16 @@ export class Machine implements DomainOps, IommuOps {
   readonly platform: SimPlatform = new SimPlatform();
   readonly options: MachineOptions;
   readonly capabilities = { cacheCoherency: true, deferredFlush: true, noexec: true };
+  readonly bounce: FakeBounce | null;
   mapped = 0;
+  /** Lookups of physical addresses, whoever asked. */
+  walks = 0;
   iotlbSyncMap?: (iova: number, size: number) => number;
   readonly least: number;
   readonly #pages = new Map<number, number>();
+  readonly #log: [string, string][] = [];
+  #domain: IommuDomain | null = null;
+  #warns = 0;
   #maps = 0;
   #syncs = 0;
 
@@ -75,8 +94,13 @@ export class Machine implements DomainOps, IommuOps {
     let least = 1;
     while ((bitmap / least) % 2 < 1) least *= 2;
     this.least = least;
+    const coreTrace = new TraceChannel<CoreEvent>();
+    coreTrace.listen((event) => {
+      if (event.name === 'warn' && event.text.startsWith('unaligned:'))
+        this.#log.push(['err', event.text]);
+    });
     this.core = new IommuCore({
-      trace: new TraceChannel(),
+      trace: coreTrace,
       profile: CORE_PROFILES[version],
       defaultDomainType: 'dma',
     });
@@ -84,6 +108,12 @@ export class Machine implements DomainOps, IommuOps {
     let pending: Call = [];
     trace.listen((event) => {
       this.events.push(event);
+      if (event.name === 'warn' || event.name === 'notice')
+        this.#log.push([event.name, event.text]);
+      if (event.name === 'warn_on') {
+        this.#warns++;
+        if (event.message !== null) this.#log.push(['warn_once', event.message]);
+      }
       if (event.name === 'alloc_fast')
         pending = [h(event.size), h(event.limitPfn), event.flush === 'flush' ? 1 : 0];
       if (event.name === 'alloc_fast_ret')
@@ -93,15 +123,20 @@ export class Machine implements DomainOps, IommuOps {
     const caches: DmaCaches = {
       forDevice: (paddr, size) => this.calls.push(['cache_dev', h(paddr), h(size)]),
       forCpu: (paddr, size) => this.calls.push(['cache_cpu', h(paddr), h(size)]),
+      flush: () => this.calls.push(['cache_flush']),
     };
+    this.bounce = options.bounce === undefined ? null : new FakeBounce(this.calls, options.bounce);
     this.dma = new DmaApi({
       core: this.core,
       platform: this.platform,
-      cpus: 2,
+      cpus: options.cpus ?? 2,
       profile: DMA_PROFILES[version],
       iovaProfile: IOVA_PROFILES[version],
       trace,
       ...(options.caches === 'none' ? {} : { caches }),
+      ...(this.bounce === null ? {} : { bounce: this.bounce }),
+      ...(options.flushQueue === undefined ? {} : { flushQueue: options.flushQueue }),
+      ...options.api,
     });
     if (options.syncMap === true)
       this.iotlbSyncMap = (iova, size) => {
@@ -133,6 +168,13 @@ export class Machine implements DomainOps, IommuOps {
     return this.calls.splice(0);
   }
 
+  /** Printed lines and warnings since the last call of this. */
+  takeLog(): { log: [string, string][]; warns: number } {
+    const warns = this.#warns;
+    this.#warns = 0;
+    return { log: this.#log.splice(0), warns };
+  }
+
   probeDevice(): number {
     return 0;
   }
@@ -141,13 +183,20 @@ export class Machine implements DomainOps, IommuOps {
 
   domainAlloc(): IommuDomain {
     const type = this.options.type ?? 'dma';
-    return new IommuDomain({
+    this.#domain = new IommuDomain({
       type,
       ops: this,
       pgsizeBitmap: type === 'identity' ? 0 : (this.options.pgsizeBitmap ?? 0x4020_1000),
       apertureStart: this.options.apertureStart ?? 0,
       apertureEnd: this.options.apertureEnd ?? 2 ** 48,
     });
+    return this.#domain;
+  }
+
+  /** The domain made last. */
+  domainOf(): IommuDomain {
+    if (this.#domain === null) throw new Error('no domain yet');
+    return this.#domain;
   }
 
   getResvRegions(): readonly ReservedRegion[] {
@@ -158,20 +207,20 @@ export class Machine implements DomainOps, IommuOps {
     return 0;
   }
 
-  #limit(iova: number, pgsize: number, count: number): number {
-    const { per_call, table } = this.options.mock ?? {};
-    const pages = Math.min(count, per_call ?? count);
-    return table === undefined ? pages : Math.min(pages, 512 - ((iova / pgsize) % 512));
-  }
-
   mapPages(iova: number, paddr: number, pgsize: number, pgcount: number, prot: number): number {
     const mock = this.options.mock ?? {};
-    let pages = this.#limit(iova, pgsize, pgcount);
+    let pages = pgcount;
     let errno = 0;
     if (++this.#maps === mock.fail_call) {
-      pages = Math.min(pages, mock.fail_pages ?? 0);
+      pages = 0;
       errno = -(mock.fail_errno ?? 0);
     }
+    if (mock.exclusive === true)
+      for (let at = 0; at < pages * pgsize; at += this.least)
+        if (this.#pages.has(iova + at)) {
+          pages = 0;
+          errno = -17;
+        }
     this.mapped = pages * pgsize;
     for (let at = 0; at < this.mapped; at += this.least) this.#pages.set(iova + at, paddr + at);
     const call: Call = ['map', h(iova), h(paddr), h(pgsize), pgcount, prot];
@@ -180,19 +229,19 @@ export class Machine implements DomainOps, IommuOps {
     return errno;
   }
 
-  unmapPages(iova: number, pgsize: number, pgcount: number, gather: IotlbGather): number {
+  unmapPages(iova: number, pgsize: number, pgcount: number): number {
     const call: Call = ['unmap', h(iova), h(pgsize), pgcount];
     this.calls.push(call);
-    const limit = this.#limit(iova, pgsize, pgcount) * pgsize;
+    const limit = pgcount * pgsize;
     let bytes = 0;
     while (bytes < limit && this.#pages.delete(iova + bytes)) bytes += this.least;
     bytes -= bytes % pgsize;
     if (bytes !== pgcount * pgsize) call.push(h(bytes));
-    if (bytes > 0 && this.options.mock?.gather === 'range') gather.addRange(iova, bytes);
     return bytes;
   }
 
   iovaToPhys(iova: number): number {
+    this.walks++;
     const offset = iova % this.least;
     const page = this.#pages.get(iova - offset);
     return page === undefined ? 0 : page + offset;

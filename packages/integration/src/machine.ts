@@ -1,7 +1,7 @@
 import { REGISTER_FRAME_BYTES } from '@iommukit/arm-arch';
 import { IommuError } from '@iommukit/bits';
-import { DmaApi, type DmaEvent } from '@iommukit/dma-api';
-import { type CoreEvent, IommuCore } from '@iommukit/iommu-core';
+import { DmaApi, type DmaEvent, type FlushQueueSettings } from '@iommukit/dma-api';
+import { type CoreEvent, type DefaultDomainType, IommuCore } from '@iommukit/iommu-core';
 import {
   errnoName,
   FrameAllocator,
@@ -45,6 +45,10 @@ export interface MachineOptions {
   /** Source of the driver's own queues and tables. Absent: the top of RAM. */
   readonly coherent?: CoherentMemory;
   readonly policy?: Partial<CachePolicy>;
+  /** Type of the domains that devices get: `dma-fq` is lazy. Absent: `dma`. */
+  readonly defaultDomainType?: DefaultDomainType;
+  /** Changes to the flush queues of lazy domains. */
+  readonly flushQueue?: FlushQueueSettings;
   /** What the CPU sees memory through, and what the SMMU does: a cache, an observer. Absent: memory itself. */
   readonly views?: {
     readonly cpu?: (memory: PhysicalMemory) => MemoryView;
@@ -82,7 +86,7 @@ export class Machine {
 
   constructor(options: MachineOptions) {
     this.#options = options;
-    const { memory, profile, idr, cpus } = options;
+    const { memory, profile, idr, cpus, flushQueue } = options;
     this.memory = new PhysicalMemory([memory.ram, memory.tables]);
     this.frames = new FrameAllocator(memory.tables);
     this.platform = new SimPlatform();
@@ -100,7 +104,7 @@ export class Machine {
     this.core = new IommuCore({
       trace: this.coreTrace,
       profile: profile.core,
-      defaultDomainType: 'dma',
+      defaultDomainType: options.defaultDomainType ?? 'dma',
     });
     this.dma = new DmaApi({
       core: this.core,
@@ -109,7 +113,13 @@ export class Machine {
       profile: profile.dma,
       iovaProfile: profile.iova,
       trace: this.dmaTrace,
+      ...(flushQueue === undefined ? {} : { flushQueue }),
     });
+  }
+
+  /** Its kernel has the two-step calls of the DMA layer. */
+  get hasTwoStep(): boolean {
+    return this.#options.profile.dma.twoStepDestroy !== 'absent';
   }
 
   /** The driver; throws before `boot`. */

@@ -21,12 +21,14 @@ export interface CheckResult {
 /** Names of the checks of a replay. @example const name: CheckName = 'iova'; */
 export type CheckName =
   | 'iova'
+  | 'frees'
   | 'commands'
   | 'cmdq'
   | 'leaves'
   | 'config'
   | 'translations'
   | 'truth'
+  | 'pending'
   | 'verdicts'
   | 'events';
 

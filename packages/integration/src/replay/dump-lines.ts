@@ -6,6 +6,7 @@ const IDLE_LINES: Readonly<Record<string, number>> = {
   'linux-6.12-strict-up': 82_618,
   'linux-6.12-strict': 84_046,
   'linux-6.12-fault': 77_782,
+  'linux-6.12-lazy': 53_754,
   'linux-7.2-strict': 75_011,
 };
 

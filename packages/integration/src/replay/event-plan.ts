@@ -1,4 +1,5 @@
 import type { FtraceTrace, TraceEvent } from '@iommukit/captures';
+import { LazyUnmaps } from './lazy-unmaps.ts';
 import { type Allocation, type Operation, type Step, stamped, type Unjoined } from './operation.ts';
 import { ProbeBatches } from './probe-batches.ts';
 
@@ -25,9 +26,12 @@ export interface EventPlan {
   readonly unjoined: Unjoined[];
 }
 
-/** Joins the events of each context into operations (first pass of the replay, `--feed events`). */
-export function planEvents(trace: FtraceTrace): EventPlan {
-  const planner = new EventPlanner();
+/**
+ * Joins the events of each context into operations (first pass of the replay, `--feed events`). In strict mode an unmap ends with the free of its
+ * range; in lazy mode that comes later and elsewhere, and the dma event around the unmap names its device.
+ */
+export function planEvents(trace: FtraceTrace, policy: 'strict' | 'lazy' = 'strict'): EventPlan {
+  const planner = new EventPlanner(policy);
   for (const event of trace.events) planner.take(event);
   planner.finish();
   return { operations: planner.operations, unjoined: planner.unjoined };
@@ -40,10 +44,18 @@ class EventPlanner {
   readonly #probes = new ProbeBatches();
   /** Live allocations by domain pointer, then first page frame of the kernel. */
   readonly #live = new Map<string, Map<number, Allocation>>();
+  /** Null in strict mode. */
+  readonly #lazy: LazyUnmaps | null;
+
+  constructor(policy: 'strict' | 'lazy') {
+    this.#lazy =
+      policy === 'lazy' ? new LazyUnmaps((line, expected) => this.#lost(line, expected)) : null;
+  }
 
   take(event: TraceEvent): void {
     switch (event.event) {
       case 'add_device_to_group': {
+        this.#lazy?.joined(event.device, event.groupId);
         const operation = this.#probes.join(event);
         if (operation !== null) this.operations.push(operation);
         return;
@@ -54,6 +66,7 @@ class EventPlanner {
         return;
       case 'init': {
         const { attached: device } = this.#context(event);
+        this.#lazy?.initialised(device, event.iovad);
         this.#push(event, { op: 'init', iovad: event.iovad, device });
         return;
       }
@@ -78,13 +91,12 @@ class EventPlanner {
       case 'map':
         this.#mapped(event);
         return;
-      case 'unmap': {
-        const { size, line } = event;
-        const operation = stamped(event, { op: 'unmap' as const, alloc: null, size, line });
-        this.operations.push(operation);
-        this.#context(event).unmapped = operation;
+      case 'unmap':
+        this.#unmap(event);
         return;
-      }
+      case 'cmdlist':
+        this.#flushed(event);
+        return;
       case 'free_fast':
         this.#freed(event);
         return;
@@ -101,6 +113,29 @@ class EventPlanner {
     for (const { unmapped } of this.#contexts.values())
       if (unmapped !== null)
         this.#lost(unmapped.line, 'a free_fast after this unmap in the same context');
+    this.#lazy?.finish();
+  }
+
+  #unmap(event: TraceEvent & { event: 'unmap' }): void {
+    const { iova, size, line } = event;
+    const step = { op: 'unmap' as const, alloc: null, size, line, fillsRing: false };
+    const operation = stamped(event, step);
+    this.operations.push(operation);
+    if (this.#lazy === null) {
+      this.#context(event).unmapped = operation;
+      return;
+    }
+    const candidates: Allocation[] = [];
+    for (const domain of this.#live.values()) {
+      const alloc = domain.get(iova / PAGE);
+      if (alloc !== undefined) candidates.push(alloc);
+    }
+    this.#lazy.unmapped(event.context, operation, candidates);
+  }
+
+  #flushed(event: TraceEvent): void {
+    const flush = this.#lazy?.issued(event.context) ?? null;
+    if (flush !== null) this.#push(event, flush);
   }
 
   #asked(event: TraceEvent & { event: 'alloc_fast' }): void {
@@ -161,7 +196,7 @@ class EventPlanner {
         if (!event.device.endsWith(SMMU_SUFFIX)) this.#named(event, 'BIDIRECTIONAL');
         return;
       default:
-        return;
+        this.#lazy?.take(event);
     }
   }
 
@@ -176,6 +211,7 @@ class EventPlanner {
   }
 
   #freed(event: TraceEvent & { event: 'free_fast' }): void {
+    this.#flushed(event);
     const domain = this.#live.get(event.iovad);
     const alloc = domain?.get(event.pfn);
     if (domain === undefined || alloc === undefined) {
@@ -188,7 +224,7 @@ class EventPlanner {
       context.unmapped.alloc = alloc;
       context.unmapped = null;
     }
-    this.#push(event, { op: 'free', alloc });
+    this.#push(event, { op: 'free', alloc, pages: event.size });
   }
 
   #context(event: TraceEvent): Context {

@@ -56,6 +56,25 @@ export interface Stamp {
   readonly tsUs: number;
 }
 
+/** An unmap; whose range it is may stand later in the trace. */
+export interface UnmapStep {
+  readonly op: 'unmap';
+  alloc: Allocation | null;
+  readonly size: number;
+  readonly line: number;
+  /** Lazy: it finds its ring full, and its range is queued at the flush that it makes. */
+  fillsRing: boolean;
+}
+
+/** A flush queue is flushed. */
+export interface FlushStep {
+  readonly op: 'flush';
+  /** The kernel's pointer of the IOVA domain. */
+  readonly iovad: string;
+  /** The unmap that found its ring full; null: the timer. */
+  readonly by: UnmapStep | null;
+}
+
 /** What is done at one event of the trace. */
 export type Step =
   | { readonly op: 'attach'; readonly members: readonly Member[] }
@@ -75,8 +94,9 @@ export type Step =
       readonly paddr: number;
       readonly size: number;
     }
-  | { readonly op: 'unmap'; alloc: Allocation | null; readonly size: number; readonly line: number }
-  | { readonly op: 'free'; readonly alloc: Allocation }
+  | UnmapStep
+  | { readonly op: 'free'; readonly alloc: Allocation; readonly pages: number }
+  | FlushStep
   | { readonly op: 'call'; readonly call: DmaCall }
   | { readonly op: 'uncall'; call: DmaCall }
   | { readonly op: 'mark'; readonly text: string };

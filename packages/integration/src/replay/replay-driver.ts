@@ -1,15 +1,19 @@
-import { hex, u64Of } from '@iommukit/bits';
+import { OPCODE } from '@iommukit/arm-arch';
+import { hex } from '@iommukit/bits';
 import type { Capture, FtraceTrace, QemuTranslation, QemuUntranslated } from '@iommukit/captures';
-import { type DmaDevice, dmaProt, type SgElement, sgElement } from '@iommukit/dma-api';
+import { dmaProt, FlushQueue, type FlushQueueOptions } from '@iommukit/dma-api';
 import { IOMMU_MMIO, IOMMU_NOEXEC, IOMMU_WRITE, IotlbGather } from '@iommukit/io-pgtable';
 import { IommuDevice, type IommuDomain } from '@iommukit/iommu-core';
 import type { Machine } from '../machine.ts';
+import { CallDriver } from './call-driver.ts';
 import type { CheckTally } from './check-tally.ts';
 import type { CommandList } from './command-lists.ts';
 import { outcome } from './dump-checks.ts';
 import { inRam, streamIdsOf } from './environment.ts';
-import type { Allocation, DmaCall, Member, Operation } from './operation.ts';
-import type { TranslationIndex } from './translation-index.ts';
+import { FreesCheck } from './frees-check.ts';
+import { IovaAnswers } from './iova-answers.ts';
+import type { Allocation, Member, Operation, UnmapStep } from './operation.ts';
+import type { TranslationFeed } from './translation-index.ts';
 
 const PAGE = 4096;
 const DOORBELL_PROT = IOMMU_WRITE + IOMMU_NOEXEC + IOMMU_MMIO;
@@ -17,6 +21,8 @@ const DOORBELL_PROT = IOMMU_WRITE + IOMMU_NOEXEC + IOMMU_MMIO;
 interface Live {
   readonly domain: IommuDomain;
   readonly asid: number;
+  /** Lazy mode: what decides here which ranges are free after a flush; the allocator gets them when the kernel's did. */
+  queue: FlushQueue | null;
 }
 
 /** Runs the operations of a plan through the layers of a machine, and notes what has to be compared. */
@@ -25,37 +31,34 @@ export class ReplayDriver {
   where: { cpu: number; context: number } = { cpu: 0, context: 0 };
   readonly #machine: Machine;
   readonly #capture: Capture;
-  readonly #index: TranslationIndex | null;
+  readonly #index: TranslationFeed | null;
   readonly #gather = new IotlbGather();
   readonly #devices = new Map<string, IommuDevice>();
-  readonly #dmaDevices = new Map<string, DmaDevice>();
   /** Our domain behind the kernel's pointer of an IOVA domain. */
   readonly #domains = new Map<string, Live>();
+  readonly #frees = new FreesCheck();
+  /** Table pages of unmaps that are not in their queue yet. */
+  readonly #unqueued = new Map<UnmapStep, readonly number[]>();
   readonly #liveOf = new Map<IommuDomain, Live>();
-  readonly #sgLists = new Map<DmaCall, readonly SgElement[]>();
-  /** Allocations whose answer was compared. */
-  readonly #iova: {
-    readonly equal: boolean;
-    readonly drifted: boolean;
-    readonly text: () => string;
-  }[] = [];
-  readonly #drifted = new Set<IommuDomain>();
+  readonly #iova = new IovaAnswers();
+  readonly #calls: CallDriver;
   #translated = 0;
   #differing: string[] = [];
-  #mapsTranslated = 0;
-  #mapsDiffering: string[] = [];
+  #flushes = 0;
+  /** Uses of stale entries that a queued flush was going to end. */
+  #pendingUses = 0;
   readonly #counts = {
     maps: 0,
     unmaps: 0,
     attaches: 0,
-    driftCauses: 0,
     translationsAfterMark: 0,
   };
 
-  constructor(machine: Machine, capture: Capture, index: TranslationIndex | null) {
+  constructor(machine: Machine, capture: Capture, index: TranslationFeed | null) {
     this.#machine = machine;
     this.#capture = capture;
     this.#index = index;
+    this.#calls = new CallDriver(machine, capture, this.#devices, this.#iova);
   }
 
   /** True when QEMU's log is there to compare with. */
@@ -92,14 +95,9 @@ export class ReplayDriver {
       case 'attach':
         this.#attach(operation.members);
         return;
-      case 'init': {
-        const device = this.#devices.get(operation.device);
-        const domain = device?.group?.domain;
-        if (device === undefined || domain === undefined || domain === null) return;
-        this.#machine.dma.initDomain(domain, device);
-        this.#domains.set(operation.iovad, this.#live(domain));
+      case 'init':
+        this.#init(operation.device, operation.iovad);
         return;
-      }
       case 'reserve': {
         const live = this.#domains.get(operation.iovad);
         if (live !== undefined)
@@ -111,7 +109,7 @@ export class ReplayDriver {
         return;
       case 'alloc-ret': {
         const { alloc, pfn } = operation;
-        this.#iova.push({
+        this.#iova.add({
           equal: alloc.ourPfn === pfn,
           drifted: false,
           text: () =>
@@ -123,35 +121,45 @@ export class ReplayDriver {
         this.#map(operation.alloc, operation.offset, operation.paddr, operation.size);
         return;
       case 'unmap':
-        this.#unmap(operation.alloc, operation.size);
+        this.#unmap(operation);
         return;
-      case 'free': {
-        const { alloc } = operation;
-        const live = this.#domains.get(alloc.iovad);
-        if (live !== undefined && alloc.ourPfn !== 0)
-          this.#machine.dma.freeIova(live.domain, alloc.ourPfn * PAGE, alloc.pages * PAGE);
+      case 'free':
+        this.#free(operation.alloc, operation.pages);
         return;
-      }
+      case 'flush':
+        this.#flush(operation.iovad, operation.by);
+        return;
       case 'call':
-        this.#call(operation.call);
+        this.#calls.call(operation.call);
         return;
       case 'uncall':
-        this.#uncall(operation.call);
+        this.#calls.uncall(operation.call);
         return;
       case 'mark':
         return;
     }
   }
 
-  /** Runs the translations of mappings that are still live. */
+  /** Runs the translations of mappings that are still live, and of those that no flush has ended. */
   finish(): void {
     this.#index?.closeAll((op) => this.#translate(op));
+    for (const asid of this.#index?.waiting ?? [])
+      this.#index?.flushing(asid, (op) => this.#translateWaiting(op));
   }
 
-  reportIova(tally: CheckTally, feed: 'events' | 'calls'): void {
-    for (const { equal, drifted, text } of this.#iova)
-      if (!equal && feed === 'calls' && drifted) tally.explain('interrupt-free', 1);
-      else tally.compare(equal ? undefined : text());
+  /** A list of commands is issued. */
+  issued(first: CommandList['first']): void {
+    if (first[0] % 256 === OPCODE.TLBI_NH_ASID)
+      this.#index?.flushed(Math.floor(first[1] / 2 ** 16));
+  }
+
+  /** Compares what our flush queues freed with what the kernel's did. */
+  reportFrees(tally: CheckTally): void {
+    this.#frees.report(tally);
+  }
+
+  reportIova(tally: CheckTally): void {
+    this.#iova.report(tally);
   }
 
   /**
@@ -164,8 +172,7 @@ export class ReplayDriver {
     until: 'idle' | 'busy' | 'end',
   ): void {
     if (feed === 'calls') {
-      tally.equal += this.#mapsTranslated;
-      for (const text of this.#mapsDiffering) tally.differ(text);
+      this.#calls.reportTranslations(tally);
       return;
     }
     tally.equal += this.#translated;
@@ -191,10 +198,16 @@ export class ReplayDriver {
   counters(): Record<string, number> {
     const { model } = this.#machine;
     return {
-      ...this.#counts,
-      translations: this.#translated + this.#mapsTranslated,
+      maps: this.#counts.maps,
+      unmaps: this.#counts.unmaps + this.#calls.unmaps,
+      attaches: this.#counts.attaches,
+      driftCauses: this.#calls.driftCauses,
+      translationsAfterMark: this.#counts.translationsAfterMark,
+      translations: this.#translated + this.#calls.translated,
       walks: model.counters.walks,
-      staleUses: model.staleUseCount,
+      staleUses: model.staleUseCount - this.#pendingUses,
+      ...(this.#calls.twoSteps > 0 ? { twoSteps: this.#calls.twoSteps } : {}),
+      ...(this.#flushes > 0 ? { flushes: this.#flushes, pendingUses: this.#pendingUses } : {}),
     };
   }
 
@@ -217,12 +230,31 @@ export class ReplayDriver {
     core.probeDevices(devices, driver);
   }
 
+  #init(name: string, iovad: string): void {
+    const device = this.#devices.get(name);
+    const domain = device?.group?.domain;
+    if (device === undefined || domain === undefined || domain === null) return;
+    const space = this.#machine.dma.initDomain(domain, device);
+    const live = this.#live(domain);
+    this.#domains.set(iovad, live);
+    if (space.flushQueue !== null)
+      live.queue = this.#flushQueue(iovad, live, space.flushQueueOptions);
+  }
+
+  #free(alloc: Allocation, pages: number): void {
+    const live = this.#domains.get(alloc.iovad);
+    if (live === undefined) return;
+    if (live.queue !== null) this.#frees.theirs(alloc.iovad, alloc.kernelPfn, pages);
+    if (alloc.ourPfn !== 0)
+      this.#machine.dma.freeIova(live.domain, alloc.ourPfn * PAGE, alloc.pages * PAGE);
+  }
+
   #live(domain: IommuDomain): Live {
     let live = this.#liveOf.get(domain);
     if (live === undefined) {
       // Paging domains get their ASIDs in order of group set-up, from 1.
       const asid = this.#machine.core.groups.findIndex((group) => group.domain === domain) + 1;
-      live = { domain, asid };
+      live = { domain, asid, queue: null };
       this.#liveOf.set(domain, live);
     }
     return live;
@@ -241,17 +273,23 @@ export class ReplayDriver {
     const iova = alloc.ourPfn * PAGE + offset;
     const prot = this.#prot(alloc, paddr);
     this.#counts.maps++;
-    this.#machine.core.map(live.domain, iova, paddr, size, prot);
+    const { core } = this.#machine;
+    if (isTwoStep(alloc, paddr)) {
+      core.mapNosync(live.domain, iova, paddr, size, prot);
+      // The trace does not show dma_iova_sync; it follows the last piece.
+      if (offset + size === alloc.pages * PAGE)
+        core.syncMap(live.domain, alloc.ourPfn * PAGE, alloc.pages * PAGE);
+    } else core.map(live.domain, iova, paddr, size, prot);
     this.#index?.mapped(live.asid, iova, size);
   }
 
-  /** RAM without a direction belongs to the two-step API, or was cut off by the end of the trace; no check can tell. */
   #prot(alloc: Allocation, paddr: number): number {
-    if (alloc.dir === null && !inRam(paddr)) return DOORBELL_PROT;
+    if (alloc.dir === null && !isTwoStep(alloc, paddr)) return DOORBELL_PROT;
     return dmaProt(alloc.dir ?? 'BIDIRECTIONAL', undefined, 'coherent');
   }
 
-  #unmap(alloc: Allocation | null, size: number): void {
+  #unmap(unmap: UnmapStep): void {
+    const { alloc, size } = unmap;
     const live = alloc === null ? undefined : this.#domains.get(alloc.iovad);
     if (alloc === null || live === undefined) return;
     const iova = alloc.ourPfn * PAGE;
@@ -259,8 +297,49 @@ export class ReplayDriver {
     this.#counts.unmaps++;
     const gather = this.#gather;
     gather.init();
+    gather.queued = live.queue !== null;
     this.#machine.core.unmapFast(live.domain, iova, size, gather);
-    this.#machine.core.iotlbSync(live.domain, gather);
+    if (live.queue === null) this.#machine.core.iotlbSync(live.domain, gather);
+    else if (unmap.fillsRing) this.#unqueued.set(unmap, [...gather.freelist]);
+    else live.queue.queue(alloc.ourPfn, size / PAGE, gather.freelist);
+  }
+
+  /** The timer of a queue, or the unmap that finds its ring full: then the queue must see that by itself. */
+  #flush(iovad: string, by: UnmapStep | null): void {
+    const queue = this.#domains.get(iovad)?.queue;
+    if (by === null) queue?.expire();
+    else if (by.alloc !== null) {
+      queue?.queue(by.alloc.ourPfn, by.size / PAGE, this.#unqueued.get(by) ?? []);
+      this.#unqueued.delete(by);
+    }
+  }
+
+  #flushQueue(iovad: string, live: Live, options: FlushQueueOptions): FlushQueue {
+    const { platform, core } = this.#machine;
+    const { domain, asid } = live;
+    return new FlushQueue({
+      ...options,
+      cpus: this.#capture.cpus,
+      platform,
+      timer: 'external',
+      target: {
+        flushAll: () => {
+          this.#flushes++;
+          this.#index?.flushing(asid, (op) => this.#translateWaiting(op));
+          core.flushIotlbAll(domain);
+        },
+        freeIova: (pfn, pages) => this.#frees.ours(iovad, pfn, pages),
+        putPages: (tables) => domain.ops.freeTables?.(tables),
+      },
+    });
+  }
+
+  /** A translation by what was cached of an unmapped page, before the flush that ends it. */
+  #translateWaiting(op: QemuTranslation): void {
+    const { model } = this.#machine;
+    const before = model.staleUseCount;
+    this.#translate(op);
+    this.#pendingUses += model.staleUseCount - before;
   }
 
   #translate(op: QemuTranslation): void {
@@ -298,104 +377,9 @@ export class ReplayDriver {
         `line ${op.line}: stream ${hex(op.sid)}: ${outcome(result)}, QEMU ${op.op}`,
       );
   }
+}
 
-  #dmaDevice(name: string): DmaDevice | undefined {
-    const known = this.#dmaDevices.get(name);
-    if (known !== undefined) return known;
-    const device = this.#devices.get(name);
-    if (device === undefined) return undefined;
-    const dev = this.#machine.dma.setupDevice(device, {
-      dmaBits: 64,
-      coherentDmaBits: 64,
-      coherent: true,
-      maxSegSize: 2 ** 32 - 1,
-      pciWindows: this.#capture.pcieWindows.map(({ start, last }) => ({ start, end: last + 1 })),
-    });
-    this.#dmaDevices.set(name, dev);
-    return dev;
-  }
-
-  #call(call: DmaCall): void {
-    const dev = this.#dmaDevice(call.device);
-    if (dev === undefined) return;
-    const { dma } = this.#machine;
-    const [first] = call.pieces;
-    switch (call.kind) {
-      case 'page':
-        call.ourIova = dma.mapPage(dev, call.paddr, call.size, call.dir);
-        break;
-      case 'msi':
-        call.ourIova = first === undefined ? -1 : dma.mapMsiPage(dev, first.paddr);
-        break;
-      case 'sg': {
-        const list = call.pieces.map(({ paddr, size }) => sgElement(paddr, size));
-        call.ourIova = dma.mapSg(dev, list, call.dir) > 0 ? (list[0]?.dmaAddress ?? -1) : -1;
-        this.#sgLists.set(call, list);
-        break;
-      }
-      case 'coherent': {
-        const runs = call.pieces.map(({ paddr, size }) => ({ paddr, length: size }));
-        const memory = dma.allocCoherent(dev, call.size, { alloc: () => runs, free: () => {} });
-        call.ourIova = memory?.dmaAddress ?? -1;
-        break;
-      }
-      case 'two-step':
-        call.ourIova = this.#link(dev, call);
-        break;
-    }
-    this.#compareCall(call, dev);
-  }
-
-  /** One IOVA range, then every piece into it (`dma_iova_try_alloc`, `dma_iova_link`): its address, or -1. */
-  #link(dev: DmaDevice, call: DmaCall): number {
-    const { dma, core } = this.#machine;
-    const iova = dma.allocIova(dev, Math.max(call.asked, call.size));
-    if (iova === 0) return -1;
-    const prot = dmaProt(call.dir, undefined, 'coherent');
-    let at = iova;
-    for (const { paddr, size } of call.pieces) {
-      if (core.map(dev.domain, at, paddr, size, prot) !== 0) return -1;
-      at += size;
-    }
-    return iova;
-  }
-
-  #compareCall(call: DmaCall, dev: DmaDevice): void {
-    if (call.drifts) {
-      this.#drifted.add(dev.domain);
-      this.#counts.driftCauses++;
-    }
-    const ours = call.ourIova - (call.ourIova % PAGE);
-    this.#iova.push({
-      equal: ours === call.kernelIova,
-      drifted: this.#drifted.has(dev.domain),
-      text: () =>
-        `${call.kind} for ${call.device}: ${hex(ours)}, the kernel ${hex(call.kernelIova)}`,
-    });
-    const streamId = dev.device.info.ids[0] ?? 0;
-    const rw = call.dir === 'TO_DEVICE' ? 'read' : 'write';
-    let at = ours;
-    for (const { paddr, size } of call.pieces) {
-      const result = this.#machine.model.translate({ streamId, address: u64Of(at), rw });
-      if (result.outcome === 'ok' && result.paddr === paddr) this.#mapsTranslated++;
-      else
-        this.#mapsDiffering.push(
-          `${call.kind} ${hex(at)}: ${outcome(result)}, mapped ${hex(paddr)}`,
-        );
-      at += size;
-    }
-  }
-
-  #uncall(call: DmaCall): void {
-    const dev = this.#dmaDevice(call.device);
-    if (dev === undefined || call.ourIova < 0) return;
-    const { dma } = this.#machine;
-    this.#counts.unmaps++;
-    const list = this.#sgLists.get(call);
-    if (list !== undefined) {
-      dma.unmapSg(dev, list, call.dir);
-      this.#sgLists.delete(call);
-    } else if (call.kind === 'page') dma.unmapPage(dev, call.ourIova, call.size, call.dir);
-    else dma.unmapRange(dev, call.ourIova, call.size);
-  }
+/** RAM without a direction belongs to the two-step API, or was cut off by the end of the trace; no check can tell. */
+function isTwoStep(alloc: Allocation, paddr: number): boolean {
+  return alloc.dir === null && inRam(paddr);
 }

@@ -7,10 +7,9 @@ import {
   type Snapshot,
   type UnreadLine,
 } from '@iommukit/captures';
-import { DmaError } from '@iommukit/dma-api';
 import { IO_PGTABLE_PROFILES } from '@iommukit/io-pgtable';
 import type { MemoryView } from '@iommukit/platform';
-import { CACHE_EVERYTHING } from '@iommukit/smmu-v3-model';
+import { CACHE_EVERYTHING, type SmmuV3Model } from '@iommukit/smmu-v3-model';
 import { type KernelProfile, kernelProfile } from '../kernel-profile.ts';
 import { Machine, MEMORY_OF_CAPTURES } from '../machine.ts';
 import { planCalls } from './call-plan.ts';
@@ -19,6 +18,7 @@ import { type CommandList, compareLists, tracedLists } from './command-lists.ts'
 import { compareQueues } from './command-queue-merge.ts';
 import {
   compareEvents,
+  comparePending,
   compareTruth,
   compareVerdicts,
   idrWords,
@@ -27,10 +27,17 @@ import {
 import { idleLine } from './dump-lines.ts';
 import { plannedAccesses, RecordedMemory } from './environment.ts';
 import { planEvents } from './event-plan.ts';
+import { FlushProbesNeeded, hasFlushProbes } from './flush-probes.ts';
+import { flushedAsids } from './flushed-asids.ts';
 import { compareConfig, compareLeaves, queueImage, snapshotMemory } from './idle-checks.ts';
+import { LazyTranslationIndex } from './lazy-translation-index.ts';
 import type { Operation } from './operation.ts';
 import { ReplayDriver } from './replay-driver.ts';
-import { TranslationIndex, type TranslationWindow } from './translation-index.ts';
+import {
+  type TranslationFeed,
+  TranslationIndex,
+  type TranslationWindow,
+} from './translation-index.ts';
 
 /**
  * How a capture is replayed.
@@ -80,20 +87,22 @@ const UNREAD_SHOWN = 20;
 
 const ALL_CHECKS: readonly CheckName[] = [
   'iova',
+  'frees',
   'commands',
   'cmdq',
   'leaves',
   'config',
   'translations',
   'truth',
+  'pending',
   'verdicts',
   'events',
 ];
 
 /**
  * Replays a capture of a real kernel through every layer and compares what both did. Open loop: nothing of the kernel's answers is
- * fed back. Throws `InputError` for a capture that cannot be read or lacks the mark to stop at, `UnknownKernel` for a kernel without a profile, `DmaError`
- * (`UNMODELLED_FLUSH_QUEUE`) for one in lazy mode.
+ * fed back. Throws `InputError` for a capture that cannot be read or lacks the mark to stop at, `UnknownKernel` for a kernel without a profile,
+ * {@link FlushProbesNeeded} for one in lazy mode without the probes of the flush queue or with `feed: 'calls'`.
  * @example const { checks } = replayCapture(openCapture('data/linux-6.12-strict-up')); checks.iova?.equal
  */
 export function replayCapture(capture: Capture, options: ReplayOptions = {}): ReplayReport {
@@ -119,20 +128,13 @@ class Replay {
   run(): ReplayReport {
     const capture = this.#capture;
     const profile = kernelProfile(this.#options.kernel ?? capture.kernel);
-    if (capture.policy !== 'strict')
-      throw new DmaError(
-        'UNMODELLED_FLUSH_QUEUE',
-        capture.name,
-        'was recorded in lazy mode, whose flush queue is not modelled',
-        'Replay a capture in strict mode',
-      );
+    if (this.#options.feed === 'calls') this.#refuseLazy('calls');
     // A dump that cannot be used is an error before anything runs.
     for (const tag of ['idle', 'busy'] as const)
       if (!capture.missing(`snapshot-${tag}`)) this.#snapshot(tag);
     const trace = capture.trace();
-    const hasProbes = trace.events.some((event) => event.event === 'alloc_fast');
-    const feed = this.#options.feed ?? (hasProbes ? 'events' : 'calls');
-    const plan = feed === 'events' ? planEvents(trace) : planCalls(trace);
+    const feed = this.#feed(trace);
+    const plan = feed === 'events' ? planEvents(trace, capture.policy) : planCalls(trace);
     const tracePath = capture.path('trace');
     if (this.#until === 'idle' && !plan.operations.some(isIdleMark))
       throw new InputError({
@@ -153,21 +155,25 @@ class Replay {
       coherent: new RecordedMemory(trace, tracePath),
       // The worst that the architecture allows: a forgotten invalidation shows as a stale use.
       policy: CACHE_EVERYTHING,
+      defaultDomainType: capture.policy === 'lazy' ? 'dma-fq' : 'dma',
     });
     const lists: CommandList[] = [];
-    const driver = new ReplayDriver(machine, capture, this.#translations(plan.operations, profile));
+    const index = this.#translations(plan.operations, profile, trace);
+    const driver = new ReplayDriver(machine, capture, index);
     machine.boot((smmu) => {
       driver.enterFirst(trace);
       smmu.trace.listen((event) => {
-        if (event.name === 'cmdlist')
-          lists.push({ n: event.n, sync: event.sync, first: event.first, ...driver.where });
+        if (event.name !== 'cmdlist') return;
+        lists.push({ n: event.n, sync: event.sync, first: event.first, ...driver.where });
+        driver.issued(event.first);
       });
     });
 
     this.#execute(plan.operations, driver, { machine, lists, feed, trace });
     driver.finish();
     const iova = this.#tally('iova');
-    driver.reportIova(iova, feed);
+    driver.reportIova(iova);
+    if (capture.policy === 'lazy') driver.reportFrees(this.#tally('frees'));
     if (feed === 'calls' || driver.hasTranslations)
       driver.reportTranslations(this.#tally('translations'), feed, this.#until);
     if (feed === 'events') this.#compareCommands(lists, trace, driver);
@@ -177,7 +183,21 @@ class Replay {
       syncs: machine.driver.cmdq.syncs,
       tableFrames: machine.frames.used,
     });
+    // After the counters: these uses are the dump's, not the run's.
+    this.#comparePending(machine.model);
     return this.#report(profile.kernel, feed);
+  }
+
+  #feed(trace: FtraceTrace): 'events' | 'calls' {
+    const hasProbes = trace.events.some((event) => event.event === 'alloc_fast');
+    const feed = this.#options.feed ?? (hasProbes ? 'events' : 'calls');
+    if (feed === 'calls' || !hasFlushProbes(trace)) this.#refuseLazy(feed);
+    return feed;
+  }
+
+  #refuseLazy(feed: 'events' | 'calls'): void {
+    const { name: capture, policy } = this.#capture;
+    if (policy === 'lazy') throw new FlushProbesNeeded({ capture, feed });
   }
 
   #execute(
@@ -200,7 +220,12 @@ class Replay {
         if (this.#until === 'idle') break;
       }
       // The queue stands at the busy dump: only what issues no command may still happen before it.
-      if (stopProd >= 0 && run.machine.driver.cmdq.issued >= stopProd && issues(operation)) break;
+      if (
+        stopProd >= 0 &&
+        run.machine.driver.cmdq.issued >= stopProd &&
+        issues(operation, this.#capture.policy)
+      )
+        break;
       driver.execute(operation);
     }
     onProgress?.(operations.length, operations.length);
@@ -282,13 +307,28 @@ class Replay {
     }
   }
 
-  #translations(operations: readonly Operation[], profile: KernelProfile): TranslationIndex | null {
+  /** A lazy machine that stopped at the busy dump against what QEMU could still translate there. */
+  #comparePending(model: SmmuV3Model): void {
+    const capture = this.#capture;
+    if (capture.policy === 'strict' || this.#until !== 'busy' || capture.missing('truth-busy'))
+      return;
+    comparePending(model, capture.truth('busy').rows, this.#tally('pending'));
+  }
+
+  #translations(
+    operations: readonly Operation[],
+    profile: KernelProfile,
+    trace: FtraceTrace,
+  ): TranslationFeed | null {
     const capture = this.#capture;
     if (capture.missing('qemu-ops')) return null;
     const digest = capture.qemuOps();
     this.#unreadLines(digest.unread);
     const asids = ReplayDriver.asidOfStream(operations, capture);
-    return new TranslationIndex(digest, asids, this.#window(profile));
+    const window = this.#window(profile);
+    return capture.policy === 'lazy'
+      ? new LazyTranslationIndex(digest, asids, window, flushedAsids(trace, capture))
+      : new TranslationIndex(digest, asids, window);
   }
 
   /** QEMU's translations up to the busy dump; or up to the idle dump for a run that stops there. */
@@ -355,6 +395,13 @@ class Replay {
     for (const name of ALL_CHECKS) {
       const tally = this.#tallies.get(name);
       if (tally === undefined) {
+        // There is no flush queue in strict mode, and only a machine at the busy dump has its caches.
+        const lazy = this.#capture.policy === 'lazy';
+        if (
+          (name === 'frees' && !lazy) ||
+          (name === 'pending' && !(lazy && this.#until === 'busy'))
+        )
+          continue;
         notApplicable.push(name);
         continue;
       }
@@ -394,8 +441,9 @@ function isIdleMark(operation: Operation): boolean {
 }
 
 /** True for operations that put commands into the queue. */
-function issues(operation: Operation): boolean {
-  return operation.op === 'unmap' || operation.op === 'uncall' || operation.op === 'attach';
+function issues({ op }: Operation, policy: Capture['policy']): boolean {
+  if (op === 'unmap' || op === 'uncall') return policy === 'strict';
+  return op === 'attach' || op === 'flush';
 }
 
 /** Words of memory, as the SMMU reads them. */

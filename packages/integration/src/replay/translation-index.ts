@@ -5,7 +5,7 @@ const PAGE = 4096;
 const PFNS = 2 ** 36;
 
 /** Key of one page of one ASID; exact. */
-function pageKey(asid: number, pfn: number): number {
+export function pageKey(asid: number, pfn: number): number {
   return asid * PFNS + pfn;
 }
 
@@ -19,16 +19,59 @@ export interface TranslationWindow {
   readonly walks: 'alone' | 'before-leaves';
 }
 
+/** QEMU's log, handed out as a replay comes to the places where it belongs. */
+export interface TranslationFeed {
+  /** Entries that nothing has claimed. */
+  readonly left: number;
+  /** ASIDs with translations that wait for a flush. */
+  readonly waiting: readonly number[];
+  /** Notes that [iova, iova + size) was mapped. */
+  mapped(asid: number, iova: number, size: number): void;
+  /** Hands the translations of the mappings of [iova, iova + size) to `run`, before they are cleared; some may wait for a flush. */
+  closing(asid: number, iova: number, size: number, run: (op: QemuTranslation) => void): void;
+  /** Hands out what waited for a flush of the whole ASID, before that is issued. */
+  flushing(asid: number, run: (op: QemuTranslation) => void): void;
+  /** Notes that a flush of the whole ASID is issued. */
+  flushed(asid: number): void;
+  /** Hands the accesses that bypassed or were aborted to `run`, once `issued` commands stand in the queue. */
+  untranslated(issued: number, run: (op: QemuUntranslated) => void): void;
+  /** Hands the translations of all mappings that are still live to `run`. */
+  closeAll(run: (op: QemuTranslation) => void): void;
+}
+
+/** Accesses that were not translated (`By`, `Ab`), with the value of CMDQ_PROD when they were made. */
+export class Untranslated {
+  readonly #list: { readonly op: QemuUntranslated; readonly prod: number }[] = [];
+  #next = 0;
+
+  get left(): number {
+    return this.#list.length - this.#next;
+  }
+
+  add(op: QemuUntranslated, prod: number): void {
+    this.#list.push({ op, prod });
+  }
+
+  take(issued: number, run: (op: QemuUntranslated) => void): void {
+    for (;;) {
+      const next = this.#list[this.#next];
+      if (next === undefined || next.prod > issued) return;
+      this.#next++;
+      run(next.op);
+    }
+  }
+}
+
 /**
  * QEMU's translations, by the mapping that each belongs to: a translation after j invalidations of its ASID and page belongs to the
  * (j+1)-th mapping of that page. Where an unmapped table is invalidated as a walk and again as leaves, only the second counts. The window ends after `limit` translations, after `lastLine`, or at the first command beyond `lastProd`.
  */
-export class TranslationIndex {
+export class TranslationIndex implements TranslationFeed {
   /** Translations in the window. */
   readonly total: number;
-  /** Accesses that were not translated (`By`, `Ab`), with the value of CMDQ_PROD when they were made. */
-  readonly #untranslated: { readonly op: QemuUntranslated; readonly prod: number }[] = [];
-  #nextUntranslated = 0;
+  /** A strict unmap returns after its invalidation. */
+  readonly waiting: readonly number[] = [];
+  readonly #untranslated = new Untranslated();
   /** By page, then by ordinal of the mapping from 0. */
   readonly #byPage = new Map<number, (QemuTranslation[] | undefined)[]>();
   /** Mappings made so far, by page. */
@@ -62,18 +105,16 @@ export class TranslationIndex {
         total++;
         const asid = asidOfStream.get(op.sid) ?? 0;
         this.#add(pageKey(asid, Math.floor(op.iova / PAGE)), invalidated, op);
-      } else if (op.op === 'By' || op.op === 'Ab') this.#untranslated.push({ op, prod });
+      } else if (op.op === 'By' || op.op === 'Ab') this.#untranslated.add(op, prod);
     }
     this.total = total;
-    this.#left = total + this.#untranslated.length;
+    this.#left = total;
   }
 
-  /** Translations that no mapping of ours has claimed. */
   get left(): number {
-    return this.#left;
+    return this.#left + this.#untranslated.left;
   }
 
-  /** Notes that [iova, iova + size) was mapped. */
   mapped(asid: number, iova: number, size: number): void {
     for (let at = 0; at < size; at += PAGE) {
       const key = pageKey(asid, (iova + at) / PAGE);
@@ -84,7 +125,6 @@ export class TranslationIndex {
     }
   }
 
-  /** Hands every translation of the mappings of [iova, iova + size) to `run`, before they are cleared. */
   closing(asid: number, iova: number, size: number, run: (op: QemuTranslation) => void): void {
     for (let at = 0; at < size; at += PAGE) {
       const key = pageKey(asid, (iova + at) / PAGE);
@@ -95,18 +135,14 @@ export class TranslationIndex {
     }
   }
 
-  /** Hands the accesses that bypassed or were aborted to `run`, once `issued` commands stand in the queue. */
+  flushing(): void {}
+
+  flushed(): void {}
+
   untranslated(issued: number, run: (op: QemuUntranslated) => void): void {
-    for (;;) {
-      const next = this.#untranslated[this.#nextUntranslated];
-      if (next === undefined || next.prod > issued) return;
-      this.#nextUntranslated++;
-      this.#left--;
-      run(next.op);
-    }
+    this.#untranslated.take(issued, run);
   }
 
-  /** Hands the translations of all mappings that are still live to `run`. */
   closeAll(run: (op: QemuTranslation) => void): void {
     for (const translations of this.#open.values()) this.#run(translations, run);
     this.#open.clear();
