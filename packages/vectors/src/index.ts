@@ -3,6 +3,7 @@
  * @example const kind: VectorKind = 'iova';
  */
 export type VectorKind =
+  | 'dma-iommu'
   | 'evt-print'
   | 'generic-pt'
   | 'generic-pt-cfg-matrix'
@@ -43,6 +44,10 @@ export const VECTOR_FILES: readonly VectorFile[] = [
   file('iommu-core', 'core_map_sg', 155),
   file('iommu-core', 'core_pgsize', 320),
   file('iommu-core', 'core_unmap', 290),
+  file('dma-iommu', 'dma_alloc', 169),
+  file('dma-iommu', 'dma_fq', 17),
+  file('dma-iommu', 'dma_iova', 75),
+  file('dma-iommu', 'dma_sg', 154),
   file('evt-print', 'evt_print', 263),
   file('evt-print', 'evt_print_612', 171),
   file('generic-pt', 'gpt_amdv1_48_nogaps_sme', 702),

@@ -17,7 +17,8 @@ export interface CoreMock {
   readonly sync_errno?: number;
 }
 
-export type CoreCall = (string | number)[];
+/** A call of the driver: its name, then scalars; page lists alone are lists. */
+export type CoreCall = (string | number | readonly number[])[];
 
 const PER_TABLE = 512;
 /** Where what is mapped before a case is mapped to, above its IOVA. */

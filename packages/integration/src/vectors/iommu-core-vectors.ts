@@ -297,7 +297,8 @@ export function runIommuCore(file: JsonRow, tally: VectorTally): void {
 const scalar: Shape = (value, at) => (typeof value === 'number' ? integer : text)(value, at);
 const row = list(plainOr(scalar, list(scalar)));
 const outcome: Members = { calls: list(row), log: list(list(text)), warns: count() };
-const mock = record(
+/** How a recorded mock driver misbehaves. */
+export const CORE_MOCK_SHAPE: Shape = record(
   {},
   {
     per_call: count(),
@@ -315,7 +316,7 @@ const mock = record(
 );
 const ranges = list(tuple(2, word, word));
 const regions = list(tuple(4, word, word, count(), count(4)));
-const common: Members = { pgsize_bitmap: word, type: count(), mock, ...outcome };
+const common: Members = { pgsize_bitmap: word, type: count(), mock: CORE_MOCK_SHAPE, ...outcome };
 const map = record(
   { iova: word, paddr: word, size: word, prot: count(), ret: integer },
   { gfp: word, ...common },

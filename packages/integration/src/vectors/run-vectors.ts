@@ -1,4 +1,5 @@
 import { IommuError } from '@iommukit/bits';
+import { runDmaIommu } from './dma-iommu-vectors.ts';
 import { runGenericPtMatrix } from './generic-pt-cfg-vectors.ts';
 import { runGenericPt } from './generic-pt-vectors.lanes.ts';
 import { runIoPgtable, runIoPgtableMatrix } from './io-pgtable-vectors.lanes.ts';
@@ -44,6 +45,7 @@ const RUNNERS: Readonly<Record<string, Runner<void>>> = {
   'generic-pt': runGenericPt,
   'generic-pt-cfg-matrix': runGenericPtMatrix,
   iova: runIova,
+  'dma-iommu': runDmaIommu,
   'iommu-core': runIommuCore,
   'smmu-architecture': runSmmuArchitecture,
   ...SMMU_RUNNERS,

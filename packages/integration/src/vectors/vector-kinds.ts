@@ -1,3 +1,4 @@
+import { DMA_IOMMU_SHAPE } from './dma-iommu-vectors.ts';
 import { IOMMU_CORE_SHAPE } from './iommu-core-vectors.ts';
 import { RECORDED_FORMATS } from './recorded-formats.ts';
 import { SMMU_ARCHITECTURE_SHAPE } from './smmu-architecture-run.lanes.ts';
@@ -231,6 +232,7 @@ export const VECTOR_SHAPES: Readonly<
   'generic-pt-cfg-matrix': { shape: genericPtMatrix, rows: 'cases' },
   iova: { shape: iova, rows: 'ops' },
   'iommu-core': { shape: IOMMU_CORE_SHAPE, rows: 'cases' },
+  'dma-iommu': { shape: DMA_IOMMU_SHAPE, rows: 'cases' },
   'smmu-architecture': { shape: SMMU_ARCHITECTURE_SHAPE, rows: 'cases' },
   ...SMMU_SHAPES,
 };
