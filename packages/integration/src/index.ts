@@ -21,6 +21,7 @@ export {
   type MemoryMap,
 } from './machine.ts';
 export type { CheckName, CheckResult, Reason } from './replay/check-tally.ts';
+export { FlushProbesNeeded } from './replay/flush-probes.ts';
 export { type ReplayOptions, type ReplayReport, replayCapture } from './replay/replay.ts';
 export {
   runScenarios,

@@ -78,12 +78,12 @@ test('a truncated gzip and a short snapshot are errors before anything runs', ()
   expect(steps).toBe(0);
 }, 60_000);
 
-test('a capture in lazy mode is refused with the code of what is not modelled', () => {
+test('a capture in lazy mode whose trace has no probes of the flush queue is refused', () => {
   const dir = changed('lazy', 'guest/dmesg.txt.gz', (bytes) =>
     gzipSync(gunzipSync(bytes).toString().replace('policy: strict mode', 'policy: lazy mode')),
   );
   expect(() => replayCapture(openCapture(dir))).toThrow(
-    expect.objectContaining({ code: 'UNMODELLED_FLUSH_QUEUE' }),
+    expect.objectContaining({ code: 'NEEDS_FLUSH_PROBES' }),
   );
 });
 

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 
 test('the exported names', async () => {
   expect(Object.keys(await import('../src/index.ts')).sort()).toEqual([
+    'FlushProbesNeeded',
     'MEMORY_OF_CAPTURES',
     'Machine',
     'MachineError',

@@ -11,8 +11,10 @@ const SOAK = process.env['IOMMUKIT_SOAK'] !== undefined;
 const ids = (prefix: string, n: number): string[] =>
   Array.from({ length: n }, (_, i) => `${prefix}-${i + 1}`);
 
-test('S0-1 to S0-20 and S4-1 to S4-20, in order', () => {
-  expect(SCENARIOS.map(({ id }) => id)).toEqual([...ids('S0', 20), ...ids('S4', 20)]);
+const ALL = [...ids('S0', 20), ...ids('S1', 12), ...ids('S3', 12), ...ids('S4', 20)];
+
+test('S0-1 to S0-20, S1-1 to S1-12, S3-1 to S3-12, S4-1 to S4-20, in order', () => {
+  expect(SCENARIOS.map(({ id }) => id)).toEqual(ALL);
 });
 
 describe('every count is the one that was derived beforehand', () => {
@@ -69,7 +71,8 @@ describe('which scenarios', () => {
     { asked: ['S4-2'], found: ['S4-2'] },
     { asked: ['S0'], found: ids('S0', 20) },
     { asked: ['S4', 'S0-20'], found: ['S0-20', ...ids('S4', 20)] },
-    { asked: [], found: [...ids('S0', 20), ...ids('S4', 20)] },
+    { asked: ['S3'], found: ids('S3', 12) },
+    { asked: [], found: ALL },
   ];
   test.each(rows)('$asked', ({ asked, found }) => {
     expect(scenariosOf(asked).map(({ id }) => id)).toEqual(found);

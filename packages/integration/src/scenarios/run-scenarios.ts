@@ -5,6 +5,19 @@ import { s012, s014 } from './s0-failures.ts';
 import { s01, s02, s03, s04, s015, s016 } from './s0-maps.ts';
 import { s07, s08 } from './s0-order.ts';
 import { s09, s010, s011 } from './s0-replace.ts';
+import { s112 } from './s1-appending.ts';
+import { s110 } from './s1-bounces.ts';
+import { s18 } from './s1-faults.ts';
+import { s19 } from './s1-lazy.ts';
+import { s14, s15, s16 } from './s1-ranges.ts';
+import { s111 } from './s1-refusals.ts';
+import { s11, s12, s13 } from './s1-requests.ts';
+import { s17 } from './s1-storage.ts';
+import { s35, s36 } from './s3-lists.ts';
+import { s310 } from './s3-memory.ts';
+import { s39 } from './s3-misuse.ts';
+import { s311 } from './s3-mixed.ts';
+import { s31, s32, s33, s34, s37, s38, s312 } from './s3-singles.ts';
 import { S4_COUNTS } from './s4-counts.ts';
 import { s415 } from './s4-coverage.ts';
 import { s412, s413, s414, s416, s417, s418, s419 } from './s4-edges.ts';
@@ -33,6 +46,30 @@ export const SCENARIOS: readonly Scenario[] = [
   s018,
   s019,
   s020,
+  s11,
+  s12,
+  s13,
+  s14,
+  s15,
+  s16,
+  s17,
+  s18,
+  s19,
+  s110,
+  s111,
+  s112,
+  s31,
+  s32,
+  s33,
+  s34,
+  s35,
+  s36,
+  s37,
+  s38,
+  s39,
+  s310,
+  s311,
+  s312,
   ...S4_COUNTS,
   s412,
   s413,

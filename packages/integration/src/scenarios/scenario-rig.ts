@@ -22,6 +22,10 @@ export interface RigOptions {
   readonly ril?: boolean;
   /** The domain asks for `iotlbSyncMap`, which SMMUv3 does not. */
   readonly hook?: boolean;
+  /** Absent: 7.3. */
+  readonly kernel?: '7.2' | '7.3';
+  /** The device is attached from outside. */
+  readonly untrusted?: boolean;
   /** Absent: the adversary. */
   readonly policy?: Partial<CachePolicy>;
   /** Told of each store of the CPU to table memory, after it, and of cleans. */
@@ -78,6 +82,8 @@ export class ScenarioRig {
   /** The same since the start. */
   liveTotal = 0;
   hooks = 0;
+  /** Work before the device is released, in this order. */
+  readonly atEnd: (() => void)[] = [];
   readonly cpu: MemoryView;
   readonly #warmed = new Set<number>();
   #commands = noCommands();
@@ -104,7 +110,7 @@ export class ScenarioRig {
     };
     this.machine = new Machine({
       idr: idrOf(options),
-      profile: kernelProfile('7.3'),
+      profile: kernelProfile(options.kernel ?? '7.3'),
       cpus: 1,
       memory: MEMORY_OF_CAPTURES,
       policy: options.policy ?? CACHE_EVERYTHING,
@@ -123,6 +129,7 @@ export class ScenarioRig {
       ids: [STREAM],
       groupKey: 'a',
       isPci: true,
+      untrusted: options.untrusted === true,
     });
     machine.core.probeDevice(this.device, machine.driver);
     const domain = this.device.group?.domain;
@@ -197,6 +204,11 @@ export class ScenarioRig {
     return this.machine.model.translateFast(STREAM, iova, 0);
   }
 
+  /** The same for a write. */
+  writes(iova: number): number {
+    return this.machine.model.translateFast(STREAM, iova, 1);
+  }
+
   /** The device reads pages of [iova, iova + bytes), so that its caches hold them. */
   warm(iova: number, bytes: number): void {
     for (const at of this.#sample(iova, bytes)) {
@@ -254,6 +266,7 @@ export class ScenarioRig {
   end(): void {
     const { core, frames, model } = this.machine;
     try {
+      for (const work of this.atEnd) work();
       core.releaseDevice(this.device);
     } catch (error) {
       this.#break(`release: ${String(error)}`);
