@@ -30,6 +30,7 @@ export type {
   PageRequestQueue,
   PageResponse,
 } from './page-request.ts';
+export type { ProcessNotifier, ProcessSpace } from './process-space.ts';
 export { type BatchFailure, type BatchOptions, RangeBatch } from './range-batch.ts';
 export type { ReservedRegion } from './reserved-region.ts';
 export { insertResvRegion, type RegionRange, resvRegionLine } from './resv-regions.ts';

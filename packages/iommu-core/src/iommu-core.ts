@@ -18,6 +18,7 @@ import { GroupPasids, type PasidAttachment } from './group-pasids.ts';
 import { GroupTable } from './group-table.ts';
 import type { IommuOps } from './iommu-ops.ts';
 import { ListGather } from './list-gather.ts';
+import type { ProcessSpace } from './process-space.ts';
 import { type BatchOptions, RangeBatch } from './range-batch.ts';
 import type { ReservedRegion } from './reserved-region.ts';
 import { insertResvRegion } from './resv-regions.ts';
@@ -225,7 +226,7 @@ export class IommuCore {
   }
 
   /** A domain over the page tables of a process, not attached yet: -EOPNOTSUPP without support (`iommu_sva_domain_alloc`). */
-  domainAllocSva(device: IommuDevice, mm: unknown): IommuDomain | number {
+  domainAllocSva(device: IommuDevice, mm: ProcessSpace): IommuDomain | number {
     const { ops } = device;
     if (ops === null) return -ERRNO.ENODEV;
     const domain = ops.domainAllocSva?.(device, mm) ?? -ERRNO.EOPNOTSUPP;

@@ -2,6 +2,7 @@ import type { IommuDevice } from './device.ts';
 import type { DeviceFault } from './device-fault.ts';
 import type { DomainType, IommuDomain } from './domain.ts';
 import type { PageResponse } from './page-request.ts';
+import type { ProcessSpace } from './process-space.ts';
 import type { ReservedRegion } from './reserved-region.ts';
 
 /**
@@ -43,10 +44,10 @@ export interface IommuOps {
    */
   domainAlloc(type: DomainType, device: IommuDevice): IommuDomain | number;
   /**
-   * A domain of type `sva` over the page tables of a process (`domain_alloc_sva`): what `mm` is, the driver and whoever owns processes agree
-   * upon; core only passes it on. Absent: -EOPNOTSUPP.
+   * A domain of type `sva` over the page tables of a process (`domain_alloc_sva`), which no core maps: the driver hears of changes as a
+   * notifier of `mm`, from here to `free`. -EOPNOTSUPP: the hardware cannot walk such tables. Absent: -EOPNOTSUPP.
    */
-  domainAllocSva?(device: IommuDevice, mm: unknown): IommuDomain | number;
+  domainAllocSva?(device: IommuDevice, mm: ProcessSpace): IommuDomain | number;
   /**
    * Regions of the IOVA space that the hardware treats specially, for this device: each with `start` below `end`, in any order. Asked often,
    * also for a device that is not attached: the answer stays the same while the device is probed. The caller does not change the list.

@@ -16,7 +16,12 @@ describe('begin', () => {
   it('needs a domain that core maps', () => {
     const { core, driver, device } = new BatchRig();
     const identity = driver.domainAlloc('identity');
-    const sva = core.domainAllocSva(device, {});
+    const sva = core.domainAllocSva(device, {
+      users: 1,
+      tables: null,
+      addNotifier: () => 0,
+      removeNotifier: () => {},
+    });
     for (const domain of [identity, sva])
       expect(typeof domain === 'number' ? domain : core.beginBatch(domain)).toBe(-22);
   });

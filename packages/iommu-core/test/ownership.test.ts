@@ -276,12 +276,13 @@ describe('deferred attach', () => {
 
 it('an sva domain is not for core to map', () => {
   const rig = new GroupRig();
-  const domain = rig.core.domainAllocSva(rig.device(0), {}) as IommuDomain;
+  const mm = { users: 1, tables: null, addNotifier: () => 0, removeNotifier: () => {} };
+  const domain = rig.core.domainAllocSva(rig.device(0), mm) as IommuDomain;
   expect([domain.type, domain.owner]).toEqual(['sva', rig.driver]);
   expect(rig.core.map(domain, 0x1000, 0x1000, 0x1000, 3)).toBe(-22);
   expect(rig.core.unmap(domain, 0x1000, 0x1000)).toBe(0);
-  expect(rig.core.domainAllocSva(rig.device(0), null)).toBe(-22);
-  expect(rig.core.domainAllocSva(new IommuDevice({ name: 'x', ids: [], groupKey: 'x' }), {})).toBe(
+  expect(rig.core.domainAllocSva(rig.device(0), { ...mm, users: 0 })).toBe(-22);
+  expect(rig.core.domainAllocSva(new IommuDevice({ name: 'x', ids: [], groupKey: 'x' }), mm)).toBe(
     -19,
   );
 });

@@ -7,6 +7,7 @@ import {
   IommuDomain,
   type IommuOps,
   type PageResponse,
+  type ProcessSpace,
   type ReservedRegion,
 } from '../src/index.ts';
 import type { ToyDefect } from './toy-defect.ts';
@@ -104,8 +105,8 @@ export class ToyDriver implements IommuOps {
     return this.#wrap(ops, type);
   }
 
-  domainAllocSva(_device: IommuDevice, mm: unknown): IommuDomain | number {
-    if (mm === null) return -22;
+  domainAllocSva(_device: IommuDevice, mm: ProcessSpace): IommuDomain | number {
+    if (mm.users === 0) return -22;
     return this.#wrap(new ToyDomain(this, 'sva'), 'sva');
   }
 

@@ -93,7 +93,12 @@ export interface SharedCdFeatures {
 export function sharedCd(
   tables: SharedTables,
   asid: number,
-  state: { readonly features: SharedCdFeatures; readonly released: boolean },
+  state: {
+    readonly features: SharedCdFeatures;
+    readonly released: boolean;
+    /** Beyond Linux: the ASID is the CPU's (ASET 0), whose broadcast TLBI are meant to match. Absent: the driver's own. */
+    readonly asidOf?: 'driver' | 'cpu';
+  },
 ): Uint32Array {
   const { features, released } = state;
   // Hardware that cannot abort a fault without stalling must go on stalling.
@@ -108,7 +113,7 @@ export function sharedCd(
     S: faults && features.stall === true ? 1 : 0,
     R: faults ? 1 : 0,
     A: 1,
-    ASET: 1,
+    ASET: state.asidOf === 'cpu' ? 0 : 1,
     ASID: asid,
     HAFT: features.haft === true && tables.haft ? 1 : 0,
     MAIR0: tables.mair.lo,

@@ -37,6 +37,8 @@ export interface ResetTarget {
   readonly hyp: boolean;
   /** The SMMU does ATS: translated transactions are checked against their STE. */
   readonly ats: boolean;
+  /** TLB maintenance that CPUs broadcast: ignored, as Linux asks for, or heard. */
+  readonly broadcastTlbi: 'ignored' | 'heard';
 }
 
 /** Brings an SMMU from any state to translating with empty caches (`arm_smmu_device_reset`): 0 or -ETIMEDOUT. */
@@ -94,7 +96,7 @@ export function disableDevice(target: Pick<ResetTarget, 'registers' | 'platform'
   return -ERRNO.ETIMEDOUT;
 }
 
-function writeTables({ registers, strtab }: ResetTarget): void {
+function writeTables({ registers, strtab, broadcastTlbi }: ResetTarget): void {
   // Tables and queues: inner shareable, write-back.
   const cr1 = CR1.encode({
     TABLE_SH: 3,
@@ -105,7 +107,10 @@ function writeTables({ registers, strtab }: ResetTarget): void {
     QUEUE_IC: 1,
   });
   registers.write32(AT.CR1, cr1[0] ?? 0);
-  registers.write32(AT.CR2, CR2.encode({ PTM: 1, RECINVSID: 1 })[0] ?? 0);
+  registers.write32(
+    AT.CR2,
+    CR2.encode({ PTM: broadcastTlbi === 'heard' ? 0 : 1, RECINVSID: 1 })[0] ?? 0,
+  );
   const { base, format, split, log2Size } = strtab.registers;
   writeBase(registers, AT.STRTAB_BASE, base, 0);
   const cfg = STRTAB_BASE_CFG.encode({ FMT: format, SPLIT: split, LOG2SIZE: log2Size });

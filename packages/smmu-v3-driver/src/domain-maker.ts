@@ -1,11 +1,14 @@
 import { arm64LpaeS1, arm64LpaeS2, createPageTable } from '@iommukit/io-pgtable';
-import { type DomainType, IommuDomain } from '@iommukit/iommu-core';
+import { type DomainType, IommuDomain, type ProcessSpace } from '@iommukit/iommu-core';
 import { ERRNO } from '@iommukit/platform';
 import { DomainFlushOps } from './domain-flush.ts';
 import type { SmmuDriverParts } from './driver-parts.ts';
 import type { HardwareFeatures } from './hardware-features.ts';
 import { IdSpace } from './id-space.ts';
+import type { LinkedDomain } from './linked-domain.ts';
 import { type DomainHost, PagingDomainOps } from './paging-domain.ts';
+import { type ProcessTables, processTablesOf, svaRefusal } from './process-tables.ts';
+import { SvaDomainOps, type SvaHost } from './sva-domain.ts';
 
 /** ASIDs have 16 bits in a CD (IHI 0070 5.4), whatever the SMMU takes of them. */
 const MOST_ASID_BITS = 16;
@@ -14,11 +17,11 @@ const MOST_ASID_BITS = 16;
 export class DomainMaker {
   readonly #parts: SmmuDriverParts;
   readonly #features: HardwareFeatures;
-  readonly #host: DomainHost;
+  readonly #host: DomainHost & SvaHost;
   readonly #asids: IdSpace;
   readonly #vmids: IdSpace;
 
-  constructor(parts: SmmuDriverParts, features: HardwareFeatures, host: DomainHost) {
+  constructor(parts: SmmuDriverParts, features: HardwareFeatures, host: DomainHost & SvaHost) {
     this.#parts = parts;
     this.#features = features;
     this.#host = host;
@@ -84,6 +87,25 @@ export class DomainMaker {
     return pagingDomain(type, ops, flush, features.oas);
   }
 
+  /**
+   * The address space of a process (`arm_smmu_sva_domain_alloc`): -EOPNOTSUPP where its tables cannot be walked, -EBUSY without an ASID, or
+   * what the process said. Only with `processAsids` is the ASID that of its CPU: else the SMMU hears no TLBI of a CPU.
+   */
+  sva(space: ProcessSpace): IommuDomain | number {
+    const tables = processTablesOf(space.tables);
+    // The kernels whose descriptors are the domain's give out no PASIDs here.
+    const pasids = this.#parts.profile.cdOwner === 'device' && this.#features.stage1;
+    if (!pasids || svaRefusal(this.#features, tables) !== null) return -ERRNO.EOPNOTSUPP;
+    const asidOf = this.#sharesAsids ? 'cpu' : 'driver';
+    const id = asidOf === 'cpu' ? this.#takeAsid(tables) : this.#allocAsid();
+    if (id < 0) return -ERRNO.EBUSY;
+    const ops = new SvaDomainOps({ space, tables, id, asidOf, host: this.#host });
+    const errno = space.addNotifier(ops);
+    if (errno === 0) return ops.domain;
+    this.#asids.free(id);
+    return errno;
+  }
+
   /** Gives a stage-1 domain its ASID where the kernel does so at the attach: 0 or -EBUSY. */
   ensureAsid(domain: PagingDomainOps): number {
     if (domain.id !== 0 || domain.stage !== 1) return 0;
@@ -94,8 +116,17 @@ export class DomainMaker {
   }
 
   /** Takes the tag of a domain back. */
-  releaseTag({ id, stage }: PagingDomainOps): void {
+  releaseTag({ id, stage }: LinkedDomain): void {
     if (id !== 0) (stage === 1 ? this.#asids : this.#vmids).free(id);
+  }
+
+  get #sharesAsids(): boolean {
+    return this.#parts.processAsids === 'cpu' && this.#features.broadcastTlbi;
+  }
+
+  /** The CPU's ASID of a process, unless a domain has it. */
+  #takeAsid({ asid = 0 }: ProcessTables): number {
+    return this.#asids.take(asid) ? asid : -1;
   }
 
   #allocAsid(): number {
@@ -117,5 +148,6 @@ function pagingDomain(
     apertureEnd: 2 ** bits,
   });
   flush.bind(ops, domain);
+  ops.domain = domain;
   return domain;
 }

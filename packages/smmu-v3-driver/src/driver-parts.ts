@@ -7,6 +7,7 @@ import type { GatherPages } from './domain-flush.ts';
 import type { LogSink } from './driver-log.ts';
 import type { DriverProfile } from './driver-profile.ts';
 import type { EventRecord } from './event-record.ts';
+import type { FaultQueueControl } from './fault-queue-use.ts';
 import type { IdSpace } from './id-space.ts';
 import type { QueueWords } from './queue-words.lanes.ts';
 import type { RmrStreams } from './rmr-stream.ts';
@@ -44,6 +45,13 @@ export interface SmmuDriverParts {
   readonly reportFault?: (device: IommuDevice, fault: DeviceFault) => number;
   /** Beyond Linux: page requests go to `reportFault` as stalls do. Default: they are denied, as Linux denies them. */
   readonly pageRequests?: 'deny' | 'route';
+  /** Who collects the faults of devices in domains with a handler of page requests; absent: `device.pageRequests` is left to others. */
+  readonly faultQueue?: FaultQueueControl;
+  /**
+   * Whose ASIDs processes have: the driver's own, as in Linux (the default); or, beyond Linux, those of their CPU, where the SMMU takes part in
+   * broadcast TLB maintenance (IDR0.BTM): then the CPU's own TLBI reach it, and notices of a process only go to endpoints.
+   */
+  readonly processAsids?: 'own' | 'cpu';
   /** What a device and its firmware can do; absent: neither ATS nor stalls. */
   readonly traitsOf?: (device: IommuDevice) => DeviceTraits;
   /** Switches ATS in endpoints. */

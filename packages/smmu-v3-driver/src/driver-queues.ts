@@ -92,6 +92,8 @@ function makePageRequestQueue(
       stream.room().priResponse(response);
       stream.send();
     },
-    ...(parts.pageRequests === 'route' ? { route } : {}),
+    ...(parts.pageRequests === 'route'
+      ? { route, lost: () => parts.faultQueue?.discardPartial() }
+      : {}),
   });
 }

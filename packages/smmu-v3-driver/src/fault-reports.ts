@@ -49,15 +49,15 @@ export class FaultReports {
     return handleEvent(record, parties, profile) === 0;
   }
 
-  /** Hands a page request to the page-fault layer: 0, or a negative errno when nobody will answer it. */
+  /** Hands a page request to the page-fault layer: 0 when that answers it or has done so, or a negative errno when nobody will. */
   route(streamId: number, fault: DeviceFault): number {
     const known = this.#devices.ofStream(streamId);
     if (known === undefined) return -ERRNO.EINVAL;
     // Before the report: whoever takes it may answer at once.
     this.#routed.set(fault, streamId);
     const errno = this.#parts.reportFault?.(known.device, fault) ?? -ERRNO.ENODEV;
-    if (errno !== 0) this.#routed.delete(fault);
-    return errno;
+    // Core answers what it refuses: a denial besides would be a second answer.
+    return errno !== 0 && this.#routed.delete(fault) ? errno : 0;
   }
 
   /** Answers a fault by the command of its kind, without SYNC (`arm_smmu_page_response`). */
@@ -67,8 +67,11 @@ export class FaultReports {
     fault: DeviceFault,
     response: PageResponse,
   ): void {
-    stream.begin();
     const routed = this.#routed.get(fault);
+    this.#routed.delete(fault);
+    // A group has one answer: its last request's.
+    if (routed !== undefined && !fault.lastPage) return;
+    stream.begin();
     if (routed !== undefined) {
       const { pasid, grpid: group } = fault;
       const target = { streamId: routed, substreamId: pasid ?? 0, ssv: pasid !== null, group };

@@ -24,6 +24,16 @@ export interface HardwareFeatures {
   readonly nesting: boolean;
   /** The SMMU itself marks dirty pages, and its walks are coherent, without which that is of no use (`arm_smmu_dbm_capable`). */
   readonly dirtyState: boolean;
+  /** The SMMU itself sets access flags (HTTU). */
+  readonly accessFlag: boolean;
+  /** It sets those of table descriptors too (HAFT). */
+  readonly tableAccessFlag: boolean;
+  /** Blocks and tables may replace each other without a break in between (BBML 2). */
+  readonly bbml2: boolean;
+  /** TLB maintenance that CPUs broadcast reaches the SMMU (BTM), unless it is told to ignore it. */
+  readonly broadcastTlbi: boolean;
+  /** 52-bit virtual addresses with 64 KiB pages. */
+  readonly va52: boolean;
   /** Stage 2 can force write-back. */
   readonly forcedWriteBack: boolean;
   readonly asidBits: number;

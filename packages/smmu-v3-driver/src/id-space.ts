@@ -24,6 +24,13 @@ export class IdSpace {
     return id;
   }
 
+  /** Takes a certain id: whether it was free. */
+  take(id: number): boolean {
+    if (id < this.#first || id > this.#last || this.#used.has(id)) return false;
+    this.#used.add(id);
+    return true;
+  }
+
   /** Takes an id back. */
   free(id: number): void {
     if (this.#used.delete(id) && id < this.#lowestFree)

@@ -62,6 +62,7 @@ export {
 export { eventLines } from './event-line.ts';
 export { EventQueue, type EventQueueParts } from './event-queue.ts';
 export { decodeEvent, type EventRecord, type TranslationFault } from './event-record.ts';
+export type { FaultQueueControl } from './fault-queue-use.ts';
 export {
   type GlobalErrorParts,
   handleGlobalErrors,
@@ -88,6 +89,12 @@ export {
   unexpectedPageRequest,
 } from './page-request.ts';
 export { PageRequestQueue, type PageRequestQueueParts } from './page-request-queue.ts';
+export {
+  type ProcessTables,
+  ProcessTablesError,
+  type SvaRefusal,
+  svaRefusal,
+} from './process-tables.ts';
 export {
   type QueueWords,
   queueWordsBytes,

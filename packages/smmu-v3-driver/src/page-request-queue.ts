@@ -25,6 +25,8 @@ export interface PageRequestQueueParts {
    * denies all. Absent: none is taken.
    */
   route?(streamId: number, fault: DeviceFault): number;
+  /** Requests were lost, perhaps the last ones of groups. */
+  lost?(): void;
 }
 
 /**
@@ -55,6 +57,7 @@ export class PageRequestQueue {
       prodAt: REGISTER_OFFSET.PRIQ_PROD,
       consAt: REGISTER_OFFSET.PRIQ_CONS,
       overflowText: 'PRIQ overflow detected -- requests lost',
+      onOverflow: () => parts.lost?.(),
     });
   }
 

@@ -12,10 +12,10 @@ import {
 import type { DomainOps, IommuDevice, IommuDomain } from '@iommukit/iommu-core';
 import { ERRNO } from '@iommukit/platform';
 import type { StageOneConfig } from './context-descriptor.lanes.ts';
-import type { Endpoint, TaggedDomain } from './domain-invalidation.ts';
+import type { Endpoint } from './domain-invalidation.ts';
 import { InvalidationArray } from './invalidation-array.ts';
+import { type DomainUser, endpointsOf, type LinkedDomain } from './linked-domain.ts';
 import type { InvalidRange } from './range-invalidation.ts';
-import type { SmmuDevice } from './smmu-device.ts';
 import type { StageTwoConfig } from './stream-table-entry.lanes.ts';
 
 /** What a paging domain asks of its driver. */
@@ -47,16 +47,10 @@ export type StageTable =
       readonly nestParent: boolean;
     };
 
-/** One device with one of its address spaces in a domain. */
-export interface DomainUser {
-  readonly device: SmmuDevice;
-  readonly ssid: number;
-}
-
 /**
  * A paging domain of the driver: one page table, one ASID or VMID. The map and unmap paths are one line each, straight into the table.
  */
-export class PagingDomainOps implements DomainOps, TaggedDomain {
+export class PagingDomainOps implements DomainOps, LinkedDomain {
   /** The ASID of stage 1, the VMID of stage 2; 0 before a kernel that allocates at attach has done so. */
   id: number;
   /** Bytes that the last `mapPages` mapped. */
@@ -70,6 +64,8 @@ export class PagingDomainOps implements DomainOps, TaggedDomain {
   readonly minPage: number;
   /** The context descriptor that devices share, for kernels where it is the domain's; -1 before the first attach. */
   sharedCd = -1;
+  /** The domain around these operations, once there is one. */
+  domain: IommuDomain | null = null;
   readonly #host: DomainHost;
 
   constructor(parts: {
@@ -118,9 +114,12 @@ export class PagingDomainOps implements DomainOps, TaggedDomain {
   }
 
   /** The endpoints that an invalidation may have to reach. */
-  *endpoints(): Iterable<Endpoint> {
-    for (const { device, ssid } of this.users)
-      yield { streamIds: device.streamIds, ssid, ats: device.atsEnabled };
+  endpoints(): Iterable<Endpoint> {
+    return endpointsOf(this.users);
+  }
+
+  get handlesFaults(): boolean {
+    return this.domain !== null && this.domain.pageRequestHandler !== null;
   }
 
   attachDev(device: IommuDevice, _old: IommuDomain | null): number {

@@ -21,6 +21,8 @@ export interface QueueDrainParts {
   readonly consAt: number;
   /** What the kernel prints when records were lost. */
   readonly overflowText: string;
+  /** Told that records were lost, once for each overflow, after all that are left were taken. */
+  onOverflow?(): void;
 }
 
 /**
@@ -63,6 +65,7 @@ export class QueueDrain {
     // Acknowledges the overflow: the flag of PROD goes into CONS.
     this.#cons = (this.#cons % OVERFLOW) + (this.#prod >= OVERFLOW ? OVERFLOW : 0);
     registers.write32(consAt, this.#cons);
+    this.#parts.onOverflow?.();
   }
 
   get #overflown(): boolean {

@@ -7,9 +7,11 @@ import { stageOneCd } from './context-descriptor.lanes.ts';
 import { ContextTable, LINEAR_CD_BITS } from './context-table.ts';
 import { installCd, installSte, invalidateCd, steHasAts, steHasCdTable } from './entry-install.ts';
 import { ENTRY_LANES, writeEntryInSteps } from './entry-writer.lanes.ts';
+import { FaultQueueUse } from './fault-queue-use.ts';
 import { buildEntries, type InvalidationEntry } from './invalidation-array.ts';
+import type { DomainUser, LinkedDomain } from './linked-domain.ts';
 import { type GuestEntry, nestedSte } from './nested-entry.lanes.ts';
-import type { DomainUser, PagingDomainOps } from './paging-domain.ts';
+import type { PagingDomainOps } from './paging-domain.ts';
 import type { SmmuSite } from './smmu-site.ts';
 import {
   abortSte,
@@ -58,15 +60,17 @@ const BLOCKED: AttachTarget = { kind: 'blocked' };
 interface Attach {
   readonly ssid: number;
   /** Where the address space goes; null: nowhere that translates. */
-  readonly domain: PagingDomainOps | null;
+  readonly domain: LinkedDomain | null;
   /** The endpoint may hold translations afterwards. */
   readonly ats: boolean;
 }
 
 /** One address space of the device in a domain, and the entries that it added to the domain's array. */
 interface Link {
-  readonly domain: PagingDomainOps;
+  readonly domain: LinkedDomain;
   readonly user: DomainUser;
+  /** Its faults are handled since it is here (`using_iopf`). */
+  readonly handlesFaults: boolean;
   readonly entries: readonly InvalidationEntry[];
 }
 
@@ -90,6 +94,7 @@ export class SmmuDevice {
   #inSte = false;
   #steAts = false;
   readonly #links = new Map<number, Link>();
+  readonly #faults: FaultQueueUse;
 
   constructor(parts: {
     readonly device: IommuDevice;
@@ -108,6 +113,11 @@ export class SmmuDevice {
     this.ssidBits = features.twoLevelCdTable ? wanted : Math.min(wanted, LINEAR_CD_BITS);
     this.stall = features.stallForce || (features.stalls && traits.stall === true);
     this.#atsSupported = features.ats && traits.ats === true;
+    this.#faults = new FaultQueueUse(device, site.faultQueue, {
+      stall: this.stall,
+      requests: site.routesRequests && this.#atsSupported,
+      streams: streamIds.length,
+    });
   }
 
   /** Where requests without PASID go now. */
@@ -123,6 +133,8 @@ export class SmmuDevice {
       const errno = this.#ownsCds ? this.#ensureCd(0) : this.#ensureSharedCd(domain);
       if (errno < 0) return errno;
     }
+    const refused = this.#takeFaults(domain);
+    if (refused < 0) return refused;
     const { profile } = this.site;
     if (profile.reattach === 'through-abort' && this.#attached && target.kind !== 'blocked')
       this.#writeSte(abortSte(profile));
@@ -137,22 +149,18 @@ export class SmmuDevice {
     return 0;
   }
 
-  /** Gives one PASID to a stage-1 domain (`arm_smmu_set_pasid`): 0 or a negative errno with nothing changed. */
-  attachPasid(ssid: number, domain: PagingDomainOps): number {
-    const { stageOne } = domain;
+  /** Gives one PASID to a stage-1 domain, by the CD of that (`arm_smmu_set_pasid`): 0 or a negative errno with nothing changed. */
+  attachPasid(ssid: number, domain: LinkedDomain, cd: Uint32Array | null): number {
     if (!this.#ownsCds) return -ERRNO.EOPNOTSUPP;
-    if (stageOne === null || ssid === 0 || ssid >= 2 ** this.ssidBits) return -ERRNO.EINVAL;
+    if (cd === null || ssid === 0 || ssid >= 2 ** this.ssidBits) return -ERRNO.EINVAL;
     const target = this.#target;
     if ('domain' in target && target.domain.stage !== 1) return -ERRNO.EINVAL;
-    const errno = this.#ensureCd(ssid);
+    const errno = this.#ensureCd(ssid) || this.#takeFaults(domain);
     if (errno < 0) return errno;
     const ats = this.#atsSupported;
     const attach = { ssid, domain, ats };
     const leave = this.#join(attach);
-    this.#writeCd(
-      ssid,
-      stageOneCd(stageOne, domain.id, { stall: this.stall, dirty: domain.dirty }),
-    );
+    this.#writeCd(ssid, cd);
     if (!this.#inSte || this.#steAts !== ats) this.#writeSte(this.#cdTableSte(target, attach));
     this.#commit(attach);
     leave();
@@ -168,6 +176,11 @@ export class SmmuDevice {
     const target = this.#target;
     if (this.usedSsids === 0 && this.#inSte && !('domain' in target)) this.attach(target);
     return 0;
+  }
+
+  /** Changes the CD of a PASID in place. */
+  rewriteCd(ssid: number, cd: Uint32Array): void {
+    this.#writeCd(ssid, cd);
   }
 
   /** The device is gone: its streams abort, its descriptors are freed. */
@@ -293,12 +306,16 @@ export class SmmuDevice {
       if (profile.invalidation === 'array') domain.invs = domain.invs.merge(entries);
       const user: DomainUser = { device: this, ssid };
       domain.users.add(user);
-      this.#links.set(ssid, { domain, user, entries });
+      this.#links.set(ssid, { domain, user, entries, handlesFaults: domain.handlesFaults });
     }
     if (this.atsEnabled && !ats && ssid === 0) control?.disable(this.device);
     return () => {
       if (old !== undefined) this.#forget(old);
     };
+  }
+
+  #takeFaults(domain: LinkedDomain | null): number {
+    return domain?.handlesFaults === true ? this.#faults.enable() : 0;
   }
 
   #leave(ssid: number): void {
@@ -309,8 +326,9 @@ export class SmmuDevice {
   }
 
   /** Takes a link out of its domain; a tag that nobody uses any more is invalidated now (`arm_smmu_install_old_domain_invs`). */
-  #forget({ domain, user, entries }: Link): void {
+  #forget({ domain, user, entries, handlesFaults }: Link): void {
     domain.users.delete(user);
+    if (handlesFaults) this.#faults.disable();
     const { invalidation, lastFlush } = this.site.profile;
     if (invalidation === 'domain') return;
     domain.invs.unref(entries);

@@ -7,11 +7,13 @@ import type {
   IommuDomain,
   IommuOps,
   PageResponse,
+  ProcessSpace,
   ReservedRegion,
 } from '@iommukit/iommu-core';
 import { ERRNO, TraceChannel } from '@iommukit/platform';
 import { invalidateArrayRanges, invalidateWholeArray } from './array-invalidation.ts';
 import type { CommandQueue } from './command-queue.ts';
+import { stageOneCd } from './context-descriptor.lanes.ts';
 import { allocDeviceMemory, type DeviceMemory } from './device-memory.ts';
 import { disableDevice, resetDevice } from './device-reset.ts';
 import { DeviceTable, smmuDeviceOf } from './device-table.ts';
@@ -19,6 +21,7 @@ import {
   type DomainUnit,
   invalidateDomain,
   invalidateDomainRanges,
+  invalidateEndpoints,
 } from './domain-invalidation.ts';
 import { DomainMaker } from './domain-maker.ts';
 import type { DriverEvent } from './driver-event.ts';
@@ -31,6 +34,7 @@ import { fixedDomain } from './fixed-domain.ts';
 import { answerGlobalErrors } from './global-error-interrupt.ts';
 import type { HardwareFeatures } from './hardware-features.ts';
 import { probeHardware } from './hardware-probe.ts';
+import type { LinkedDomain } from './linked-domain.ts';
 import { type GuestSte, guestEntry } from './nested-entry.lanes.ts';
 import type { PageRequestQueue } from './page-request-queue.ts';
 import { type DomainHost, PagingDomainOps } from './paging-domain.ts';
@@ -39,17 +43,19 @@ import { bypassRmrStreams, rmrRegions } from './rmr-stream.ts';
 import type { AttachTarget } from './smmu-device.ts';
 import { makeSite, type SmmuSite } from './smmu-site.ts';
 import type { StreamTable } from './stream-table.ts';
+import type { SvaDomainOps, SvaHost } from './sva-domain.ts';
 
 /** The window that Linux reserves for doorbell mappings (`MSI_IOVA_BASE`, `MSI_IOVA_LENGTH`). */
 const MSI_START = 0x800_0000;
 const MSI_END = 0x810_0000;
+const PTE_BYTES = 8;
 
 /**
  * The SMMUv3 driver of Linux over registers and memory: probe and reset, stream table, context descriptors, stage 1, stage 2 and nested
  * domains, PASIDs, invalidation, events. PRI and MSIs stay unused where the hardware has them.
  * @example const driver = SmmuV3Driver.probe(parts); if (typeof driver !== 'number') core.probeDevice(device, driver);
  */
-export class SmmuV3Driver implements IommuOps, DomainHost {
+export class SmmuV3Driver implements IommuOps, DomainHost, SvaHost {
   readonly features: HardwareFeatures;
   readonly trace: TraceChannel<DriverEvent>;
   readonly cmdq: CommandQueue;
@@ -125,7 +131,12 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     const { registers, platform, log = NO_LOG } = this.#parts;
     const { strtab, cmdq, evtq, priq, features } = this;
     const { hyp, ats } = features;
-    return resetDevice({ registers, platform, log, strtab, cmdq, evtq, priq, hyp, ats });
+    const shares = this.#parts.processAsids === 'cpu' && features.broadcastTlbi;
+    const broadcastTlbi = shares ? 'heard' : 'ignored';
+    return resetDevice({
+      ...{ registers, platform, log, strtab, cmdq, evtq, priq, hyp, ats },
+      broadcastTlbi,
+    });
   }
 
   /** Switches the SMMU off (`arm_smmu_device_shutdown`): what comes then is up to GBPA. 0 or -ETIMEDOUT; `reset` brings it up again. */
@@ -198,6 +209,14 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     });
   }
 
+  /**
+   * The address space of a process, whose `tables` are `ProcessTables`: -EOPNOTSUPP where the SMMU or the kernel cannot share them, -EBUSY
+   * without an ASID, or what its `addNotifier` said. The ASID is the driver's own.
+   */
+  domainAllocSva(_device: IommuDevice, mm: ProcessSpace): IommuDomain | number {
+    return this.#domains.sva(mm);
+  }
+
   getResvRegions(device: IommuDevice): readonly ReservedRegion[] {
     const prot = IOMMU_WRITE + IOMMU_NOEXEC + IOMMU_MMIO;
     const doorbells = { type: 'msi-software', start: MSI_START, end: MSI_END, prot } as const;
@@ -218,10 +237,19 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
 
   attachPasid(device: IommuDevice, pasid: number, domain: PagingDomainOps): number {
     const known = smmuDeviceOf(device);
-    return known.site === this.#site ? known.attachPasid(pasid, domain) : -ERRNO.EINVAL;
+    const { stageOne, id, dirty } = domain;
+    if (known.site !== this.#site) return -ERRNO.EINVAL;
+    const cd = stageOne === null ? null : stageOneCd(stageOne, id, { stall: known.stall, dirty });
+    return known.attachPasid(pasid, domain, cd);
   }
 
-  invalidateAll(domain: PagingDomainOps): void {
+  attachSva(device: IommuDevice, pasid: number, domain: SvaDomainOps): number {
+    const known = smmuDeviceOf(device);
+    if (known.site !== this.#site) return -ERRNO.EINVAL;
+    return known.attachPasid(pasid, domain, domain.cdFor(known, 'live'));
+  }
+
+  invalidateAll(domain: LinkedDomain): void {
     if (this.#parts.profile.invalidation === 'array') {
       invalidateWholeArray(domain.invs);
       return;
@@ -232,15 +260,29 @@ export class SmmuV3Driver implements IommuOps, DomainHost {
     invalidateDomain(this.#domainUnit, domain, domain.endpoints());
   }
 
-  invalidateRanges(domain: PagingDomainOps, ranges: readonly InvalidRange[]): number {
+  invalidateRanges(domain: LinkedDomain, ranges: readonly InvalidRange[]): number {
     return this.#parts.profile.invalidation === 'array'
       ? invalidateArrayRanges(domain.invs, ranges)
       : invalidateDomainRanges(this.#domainUnit, domain, ranges, domain.endpoints());
   }
 
-  releaseTag(domain: PagingDomainOps): void {
+  invalidateProcessRange(domain: LinkedDomain, range: InvalidRange): void {
+    const { size, granule } = range;
+    const byDomain = this.#parts.profile.invalidation === 'domain';
+    // As many pages as a table has entries: where kernels invalidate by domain, only processes have this limit (CMDQ_MAX_TLBI_OPS).
+    const long = !this.features.rangeInvalidation && size >= (granule / PTE_BYTES) * granule;
+    if (byDomain && long) this.invalidateAll(domain);
+    else this.invalidateRanges(domain, [range]);
+  }
+
+  invalidateEndpointRanges(domain: LinkedDomain, ranges: readonly InvalidRange[]): void {
+    invalidateEndpoints(this.#domainUnit, ranges, domain.endpoints());
+  }
+
+  releaseTag(domain: LinkedDomain & { readonly sharedCd?: number }): void {
     this.#domains.releaseTag(domain);
-    if (domain.sharedCd >= 0) this.#parts.coherent.free(domain.sharedCd, CD_BYTES);
+    const { sharedCd = -1 } = domain;
+    if (sharedCd >= 0) this.#parts.coherent.free(sharedCd, CD_BYTES);
   }
 
   #attach(device: IommuDevice, target: AttachTarget): number {

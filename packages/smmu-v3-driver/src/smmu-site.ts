@@ -3,6 +3,7 @@ import type { CommandStream } from './command-stream.ts';
 import type { SmmuDriverParts } from './driver-parts.ts';
 import type { DriverProfile } from './driver-profile.ts';
 import type { InstallSite } from './entry-install.ts';
+import type { FaultQueueControl } from './fault-queue-use.ts';
 import type { HardwareFeatures } from './hardware-features.ts';
 import type { InvalidationUnit } from './invalidation-array.ts';
 import type { AtsControl } from './smmu-device.ts';
@@ -16,6 +17,9 @@ export interface SmmuSite extends InstallSite {
   readonly features: HardwareFeatures;
   readonly unit: InvalidationUnit;
   readonly ats?: AtsControl;
+  readonly faultQueue?: FaultQueueControl;
+  /** Page requests go to the page-fault layer. */
+  readonly routesRequests: boolean;
 }
 
 /** The site of a driver whose stream table and command stream stand. */
@@ -27,7 +31,7 @@ export function makeSite(
     readonly stream: CommandStream;
   },
 ): SmmuSite {
-  const { memory, coherent, profile, quirks, order = 0, ats } = parts;
+  const { memory, coherent, profile, quirks, order = 0, ats, faultQueue } = parts;
   const { features, strtab, stream } = own;
   return {
     memory,
@@ -38,6 +42,8 @@ export function makeSite(
     strtab,
     features,
     unit: { order, ranges: features.rangeInvalidation, e2h: false, rules: profile, stream },
+    routesRequests: parts.pageRequests === 'route',
     ...(ats === undefined ? {} : { ats }),
+    ...(faultQueue === undefined ? {} : { faultQueue }),
   };
 }
