@@ -19,7 +19,15 @@ export {
   type MachineOptions,
   MEMORY_OF_CAPTURES,
   type MemoryMap,
+  type PageFaultOptions,
 } from './machine.ts';
+export type { MappedArea } from './mm/area-list.ts';
+export {
+  DemandPagedMm,
+  type DemandPagedMmParts,
+  type MmCounts,
+} from './mm/demand-paged-mm.ts';
+export { PageFrames, type SavedPage } from './mm/page-frames.ts';
 export type { CheckName, CheckResult, Reason } from './replay/check-tally.ts';
 export { FlushProbesNeeded } from './replay/flush-probes.ts';
 export { type ReplayOptions, type ReplayReport, replayCapture } from './replay/replay.ts';

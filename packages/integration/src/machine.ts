@@ -15,9 +15,16 @@ import {
   type CoherentMemory,
   type EventRecord,
   type LogLine,
+  type SmmuDriverParts,
   SmmuV3Driver,
 } from '@iommukit/smmu-v3-driver';
-import { type CachePolicy, type IdrWords, SmmuV3Model } from '@iommukit/smmu-v3-model';
+import {
+  type CachePolicy,
+  type IdrWords,
+  type InterruptLine,
+  SmmuV3Model,
+} from '@iommukit/smmu-v3-model';
+import { IopfQueue, type IopfQueueParts } from '@iommukit/sva-pasid';
 import type { KernelProfile } from './kernel-profile.ts';
 
 const SMMU_BASE = 0x0905_0000;
@@ -30,6 +37,17 @@ export interface MemoryMap {
   readonly ram: { readonly base: number; readonly size: number };
   /** Page-table pages; above RAM, so that the high lane of every address is used. */
   readonly tables: { readonly base: number; readonly size: number };
+}
+
+/**
+ * How a machine handles page faults of devices.
+ * @example const pageFaults: PageFaultOptions = { pageRequests: 'route', afterUs: 1_000_000 };
+ */
+export interface PageFaultOptions extends Omit<IopfQueueParts, 'name' | 'timeout'> {
+  /** Page requests are denied, as Linux denies them (the default), or go the way of stalls. */
+  readonly pageRequests?: 'deny' | 'route';
+  /** Beyond Linux: groups that nobody answers are given up after so many microseconds. */
+  readonly afterUs?: number;
 }
 
 /**
@@ -56,6 +74,12 @@ export interface MachineOptions {
   };
   readonly log?: (line: LogLine) => void;
   readonly onEvent?: (record: EventRecord) => boolean;
+  /** Stalls go to core and a fault queue. Absent: they are printed like other events. */
+  readonly pageFaults?: PageFaultOptions;
+  /** What devices can do, and who switches their ATS. */
+  readonly devices?: Pick<SmmuDriverParts, 'traitsOf' | 'ats'>;
+  /** Decides when a wired interrupt reaches the driver, by calling `deliver`. Absent: at once. */
+  readonly onInterrupt?: (line: InterruptLine, deliver: () => void) => void;
 }
 
 /**
@@ -79,6 +103,8 @@ export class Machine {
   readonly model: SmmuV3Model;
   readonly core: IommuCore;
   readonly dma: DmaApi;
+  /** Page faults of devices, where they are handled. */
+  readonly faults: IopfQueue | null;
   readonly coreTrace: TraceChannel<CoreEvent> = new TraceChannel<CoreEvent>();
   readonly dmaTrace: TraceChannel<DmaEvent> = new TraceChannel<DmaEvent>();
   readonly #options: MachineOptions;
@@ -95,12 +121,12 @@ export class Machine {
       idr,
       ...(options.policy === undefined ? {} : { policy: options.policy }),
       onInterrupt: (line) => {
-        if (line === 'eventq') this.#driver?.evtq.thread();
-        else if (line === 'gerror') this.#driver?.globalErrorInterrupt();
-        else if (line === 'priq') this.#driver?.priq?.thread();
+        if (options.onInterrupt === undefined) this.#interrupt(line);
+        else options.onInterrupt(line, () => this.#interrupt(line));
       },
     });
     this.platform.register(this.model);
+    this.faults = this.#faultQueue(options.pageFaults);
     this.core = new IommuCore({
       trace: this.coreTrace,
       profile: profile.core,
@@ -130,7 +156,7 @@ export class Machine {
 
   /** Probes and resets the SMMU; throws {@link MachineError} with the errno when that fails. */
   boot(prepare?: (driver: SmmuV3Driver) => void): void {
-    const { memory, profile, coherent, log, onEvent, views } = this.#options;
+    const { memory, profile, coherent, log, onEvent, views, devices } = this.#options;
     const bus = new MmioBus();
     bus.attach(SMMU_BASE, REGISTER_FRAME_BYTES, this.model.registers);
     const driver = SmmuV3Driver.create({
@@ -145,6 +171,8 @@ export class Machine {
         this.core.gatherAddPages(domain, gather, iova, granule, count),
       ...(log === undefined ? {} : { log }),
       ...(onEvent === undefined ? {} : { onEvent }),
+      ...devices,
+      ...this.#faultParts(),
     });
     if (typeof driver === 'number')
       throw new MachineError('PROBE_FAILED', { what: errnoName(driver) });
@@ -152,6 +180,34 @@ export class Machine {
     prepare?.(driver);
     const errno = driver.reset();
     if (errno < 0) throw new MachineError('PROBE_FAILED', { what: errnoName(errno) });
+  }
+
+  #interrupt(line: InterruptLine): void {
+    if (line === 'eventq') this.#driver?.evtq.thread();
+    else if (line === 'gerror') this.#driver?.globalErrorInterrupt();
+    else if (line === 'priq') this.#driver?.priq?.thread();
+  }
+
+  #faultQueue(wanted: PageFaultOptions | undefined): IopfQueue | null {
+    if (wanted === undefined) return null;
+    const { afterUs, pageRequests: _way, ...parts } = wanted;
+    const { clock } = this.platform;
+    const name = `smmu3.0x${SMMU_BASE.toString(16)}`;
+    return new IopfQueue({
+      ...parts,
+      name,
+      ...(afterUs === undefined ? {} : { timeout: { clock, afterUs } }),
+    });
+  }
+
+  #faultParts(): Partial<SmmuDriverParts> {
+    const { pageFaults } = this.#options;
+    if (pageFaults === undefined || this.faults === null) return {};
+    return {
+      reportFault: (device, fault) => this.core.reportDeviceFault(device, fault),
+      faultQueue: this.faults,
+      pageRequests: pageFaults.pageRequests ?? 'deny',
+    };
   }
 }
 

@@ -2,11 +2,13 @@ import { expect, test } from 'vitest';
 
 test('the exported names', async () => {
   expect(Object.keys(await import('../src/index.ts')).sort()).toEqual([
+    'DemandPagedMm',
     'FlushProbesNeeded',
     'MEMORY_OF_CAPTURES',
     'Machine',
     'MachineError',
     'PATHOLOGY_SIZES',
+    'PageFrames',
     'UnknownKernel',
     'UnknownScenario',
     'VectorError',

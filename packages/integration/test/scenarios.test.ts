@@ -11,9 +11,15 @@ const SOAK = process.env['IOMMUKIT_SOAK'] !== undefined;
 const ids = (prefix: string, n: number): string[] =>
   Array.from({ length: n }, (_, i) => `${prefix}-${i + 1}`);
 
-const ALL = [...ids('S0', 20), ...ids('S1', 12), ...ids('S3', 12), ...ids('S4', 20)];
+const ALL = [
+  ...ids('S0', 20),
+  ...ids('S1', 12),
+  ...ids('S2', 16),
+  ...ids('S3', 12),
+  ...ids('S4', 20),
+];
 
-test('S0-1 to S0-20, S1-1 to S1-12, S3-1 to S3-12, S4-1 to S4-20, in order', () => {
+test('S0-1 to S0-20, S1-1 to S1-12, S2-1 to S2-16, S3-1 to S3-12, S4-1 to S4-20, in order', () => {
   expect(SCENARIOS.map(({ id }) => id)).toEqual(ALL);
 });
 

@@ -13,6 +13,12 @@ import { s14, s15, s16 } from './s1-ranges.ts';
 import { s111 } from './s1-refusals.ts';
 import { s11, s12, s13 } from './s1-requests.ts';
 import { s17 } from './s1-storage.ts';
+import { s24, s25, s26, s214 } from './s2-attach.ts';
+import { s216 } from './s2-flush.ts';
+import { s28, s29, s213 } from './s2-free.ts';
+import { s21, s22, s23, s211 } from './s2-handle.ts';
+import { s210, s215 } from './s2-limits.ts';
+import { s27, s212 } from './s2-unmap.ts';
 import { s35, s36 } from './s3-lists.ts';
 import { s310 } from './s3-memory.ts';
 import { s39 } from './s3-misuse.ts';
@@ -58,6 +64,22 @@ export const SCENARIOS: readonly Scenario[] = [
   s110,
   s111,
   s112,
+  s21,
+  s22,
+  s23,
+  s24,
+  s25,
+  s26,
+  s27,
+  s28,
+  s29,
+  s210,
+  s211,
+  s212,
+  s213,
+  s214,
+  s215,
+  s216,
   s31,
   s32,
   s33,
