@@ -23,8 +23,14 @@ export default defineConfig({
     pool: 'forks',
     // No test leaves anything in a module: so each process loads and compiles the sources once, not once a file.
     isolate: false,
-    // A young generation that holds what a test of many machines makes: fewer collections.
-    execArgv: ['--max-semi-space-size=64'],
+    setupFiles: `${root}tools/flat-equality.ts`,
+    execArgv: [
+      // A young generation that holds what a test of many machines makes: fewer collections.
+      '--max-semi-space-size=64',
+      // The other processors run tests: helpers of a collection and code for a function of one file only take time from them.
+      '--single-threaded-gc',
+      '--interrupt-budget=600000',
+    ],
     // A machine that runs other things too is no reason to fail.
     testTimeout: 120_000,
     hookTimeout: 120_000,

@@ -92,30 +92,33 @@ describe('what must be noticed', () => {
     expect(unread[0]).toMatchObject({ line: 40, expected: 'a JSON object' });
   });
 
-  test('a descriptor that lost a bit', () => {
-    const image = openDump('linux-6.12-strict-up');
-    const [row] = readFileSync(image.file.replace('snap.json', 'truth.jsonl'), 'utf8').split('\n');
-    const { sid, iova } = JSON.parse(row ?? '') as { sid: number; iova: string };
-    const address = { lo: Number(iova), hi: 0 };
-    const { steps } = walkAccess(image, { streamId: sid, address, rw: 'read' });
-    const at = steps.at(-1)?.address.lo ?? 0;
-    const segment = image.snapshot.segments.find(
-      ({ physAddr, length }) => physAddr <= at && at < physAddr + length,
-    );
-    const offset = (segment?.offset ?? 0) + at - (segment?.physAddr ?? 0);
-    const dir = changed(
-      'linux-6.12-strict-up',
-      'DUMP-IDLE.snap.bin',
-      (text) =>
-        text.slice(0, offset) +
-        String.fromCharCode(text.charCodeAt(offset) & ~1) +
-        text.slice(offset + 1),
-    );
-    const { checks } = verifyCapture(dir);
-    expect(checks.truth?.unexplained).toBeGreaterThan(0);
-    expect(checks.verdicts?.unexplained).toBeGreaterThan(0);
-    expect(checks.leaves?.unexplained).toBeGreaterThan(0);
-  });
+  if (SOAK)
+    test('a descriptor that lost a bit', () => {
+      const image = openDump('linux-6.12-strict-up');
+      const [row] = readFileSync(image.file.replace('snap.json', 'truth.jsonl'), 'utf8').split(
+        '\n',
+      );
+      const { sid, iova } = JSON.parse(row ?? '') as { sid: number; iova: string };
+      const address = { lo: Number(iova), hi: 0 };
+      const { steps } = walkAccess(image, { streamId: sid, address, rw: 'read' });
+      const at = steps.at(-1)?.address.lo ?? 0;
+      const segment = image.snapshot.segments.find(
+        ({ physAddr, length }) => physAddr <= at && at < physAddr + length,
+      );
+      const offset = (segment?.offset ?? 0) + at - (segment?.physAddr ?? 0);
+      const dir = changed(
+        'linux-6.12-strict-up',
+        'DUMP-IDLE.snap.bin',
+        (text) =>
+          text.slice(0, offset) +
+          String.fromCharCode(text.charCodeAt(offset) & ~1) +
+          text.slice(offset + 1),
+      );
+      const { checks } = verifyCapture(dir);
+      expect(checks.truth?.unexplained).toBeGreaterThan(0);
+      expect(checks.verdicts?.unexplained).toBeGreaterThan(0);
+      expect(checks.leaves?.unexplained).toBeGreaterThan(0);
+    });
 
   test('a stale line whose entry a command had removed, and one that QEMU never translated', () => {
     // The last page of stream 8 whose invalidation stands in the queue of the idle dump.

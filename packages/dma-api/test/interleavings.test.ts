@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Action, TwinWorld } from './twin-world.ts';
 
+const SOAK = process.env['IOMMUKIT_SOAK'] !== undefined;
+
 const action: fc.Arbitrary<Action> = fc.record({
   op: fc.constantFrom<Action['op']>(
     'map',
@@ -98,7 +100,7 @@ describe('random interleavings of all calls: device and CPU see the bytes of a p
         expect(world.end()).toEqual(NOTHING);
         for (const [op, count] of world.done) done.set(op, (done.get(op) ?? 0) + count);
       }),
-      { numRuns: 12, examples: [[[...each]]] },
+      { numRuns: SOAK ? 60 : 6, examples: [[[...each]]] },
     );
     expect(copied.has(true)).toBe(bounce !== 'none');
     done.delete('lazy');
@@ -121,7 +123,7 @@ describe('random interleavings of all calls: device and CPU see the bytes of a p
           expect(world.end()).toEqual(NOTHING);
         },
       ),
-      { numRuns: 10 },
+      { numRuns: SOAK ? 50 : 5 },
     );
   });
 });

@@ -225,7 +225,7 @@ function run({ family, dir, untrusted, habit, omit }: Plan): {
   const look = (what: string, seed: number, read: (i: number, piece: Piece) => Uint8Array) =>
     pieces.forEach((piece, i) => {
       const want = pattern(seed + i, piece.size);
-      if (read(i, piece).some((byte, k) => byte !== want[k])) wrong.push(`${what}, piece ${i}`);
+      if (Buffer.compare(read(i, piece), want) !== 0) wrong.push(`${what}, piece ${i}`);
     });
   const byCpu = (_: number, { paddr, size }: Piece) => machine.cpuRead(paddr, size);
   const fill = (seed: number) =>
@@ -293,8 +293,8 @@ describe('devices that do not snoop: each byte is right after the prescribed syn
         idle++;
         continue;
       }
-      const seen = HABITS.flatMap((habit) => run({ ...row, habit, omit }).wrong);
-      expect(seen, `operation ${omit} of ${calls} left out`).not.toEqual([]);
+      const noticed = HABITS.some((habit) => run({ ...row, habit, omit }).wrong.length > 0);
+      expect(noticed, `operation ${omit} of ${calls} left out`).toBe(true);
     }
     // A slot that only the device writes is not copied into by a sync for it: nothing of it is in the cache.
     expect(idle > 0).toBe(row.untrusted && row.dir === 'FROM_DEVICE');

@@ -377,8 +377,7 @@ function store(view: MemoryView, paddr: number, bytes: Uint8Array): void {
 
 /** Bytes that differ from each other and from those of other seeds. */
 export function pattern(seed: number, count: number): Uint8Array {
-  return Uint8Array.from(
-    { length: count },
-    (_, i) => (seed * 37 + i * 11 + (i >> 8) * 3 + 1) & 0xff,
-  );
+  const bytes = new Uint8Array(count);
+  for (let i = 0; i < count; i++) bytes[i] = seed * 37 + i * 11 + (i >> 8) * 3 + 1;
+  return bytes;
 }

@@ -29,11 +29,15 @@ function put(memory: PhysicalMemory, at: number, bytes: readonly number[]): void
 }
 
 function get(memory: PhysicalMemory, at: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => byteAt(memory, at + i));
+  const bytes: number[] = [];
+  for (let i = 0; i < count; i++) bytes.push(byteAt(memory, at + i));
+  return bytes;
 }
 
 function pattern(seed: number, count: number): number[] {
-  return Array.from({ length: count }, (_, i) => (seed * 31 + i * 7 + (i >> 8)) & 0xff);
+  const bytes: number[] = [];
+  for (let i = 0; i < count; i++) bytes.push((seed * 31 + i * 7 + (i >> 8)) & 0xff);
+  return bytes;
 }
 
 function rig(options: Partial<SwiotlbOptions> = {}) {

@@ -23,8 +23,7 @@ export function writeBytes(view: MemoryView, paddr: number, bytes: Uint8Array): 
 
 /** Bytes that tell where they are: no two words of 256 KiB are alike, nor those of two seeds. */
 export function patternBytes(seed: number, size: number): Uint8Array {
-  return Uint8Array.from(
-    { length: size },
-    (_, i) => (seed * 37 + i * 11 + (i >> 8) * 3 + 1) & 0xff,
-  );
+  const bytes = new Uint8Array(size);
+  for (let i = 0; i < size; i++) bytes[i] = seed * 37 + i * 11 + (i >> 8) * 3 + 1;
+  return bytes;
 }

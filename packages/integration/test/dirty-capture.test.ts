@@ -6,6 +6,8 @@ import { InputError, openCapture } from '@iommukit/captures';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { replayCapture, shippedCapture, UnknownKernel } from '../src/index.ts';
 
+/** With `npm run soak` only: what takes a replay for one counter. */
+const SOAK = process.env['IOMMUKIT_SOAK'] !== undefined;
 const source = shippedCapture('linux-6.12-strict-up') ?? '';
 let work = '';
 
@@ -38,16 +40,17 @@ test('a wrong IOVA in the trace is an unexplained difference', () => {
   expect(ok).toBe(false);
 }, 60_000);
 
-test('a lost command list is an unexplained difference', () => {
-  const line = / *\S+ +\[000\] \S+ +\S+: cmdlist: [^\n]*c0d0=0x2000000005 [^\n]*\n/;
-  const dir = changed(
-    'cmdlist',
-    'guest/trace.txt.gz',
-    editTrace((text) => text.replace(line, '')),
-  );
-  const { checks } = replayCapture(openCapture(dir), { until: 'busy' });
-  expect(checks.commands?.unexplained).toBeGreaterThan(0);
-}, 60_000);
+if (SOAK)
+  test('a lost command list is an unexplained difference', () => {
+    const line = / *\S+ +\[000\] \S+ +\S+: cmdlist: [^\n]*c0d0=0x2000000005 [^\n]*\n/;
+    const dir = changed(
+      'cmdlist',
+      'guest/trace.txt.gz',
+      editTrace((text) => text.replace(line, '')),
+    );
+    const { checks } = replayCapture(openCapture(dir), { until: 'busy' });
+    expect(checks.commands?.unexplained).toBeGreaterThan(0);
+  }, 60_000);
 
 test('a malformed line is counted as unread and the run goes on', () => {
   const dir = changed(

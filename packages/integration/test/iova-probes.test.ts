@@ -77,6 +77,10 @@ const rows: readonly Row[] = [
   },
 ];
 
+const SOAK = process.env['IOMMUKIT_SOAK'] !== undefined;
+/** Its answers change with every fact that any capture notices; the others are broken with `npm run soak`. */
+const NOTICING = 'linux-6.12-lazy';
+
 // IOVA_CAPTURES names a folder that holds all five captures; without it those that come with the package are run.
 const folder = process.env['IOVA_CAPTURES'];
 const present = rows.filter(({ name }) => folder !== undefined || shippedCapture(name));
@@ -132,7 +136,8 @@ describe.each(present)(
       expect(equalWith({})).toBe(compared);
     });
 
-    test.each(Object.keys(BREAKS) as Fact[])('broken: %s', (fact) => {
+    const breaks = SOAK || name === NOTICING ? (Object.keys(BREAKS) as Fact[]) : [];
+    test.each(breaks)('broken: %s', (fact) => {
       expect(equalWith(BREAKS[fact])).toBe(broken[fact]);
     });
   },

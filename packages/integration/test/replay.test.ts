@@ -114,14 +114,16 @@ describe.each(here)('$name', ({ name, counts, cpuOrderAtMost, abortStes, callsEq
   }, 120_000);
 });
 
-test('a run that stops at the idle mark compares what lies before it', () => {
-  const { checks, ok } = replayCapture(open('linux-6.12-strict-up'), { until: 'idle' });
-  expect(checks.cmdq).toMatchObject({ compared: 14745, equal: 14745 });
-  expect(checks.leaves).toMatchObject({ compared: 1002, equal: 1002 });
-  expect(checks.translations).toMatchObject({ compared: 53044, equal: 53044 });
-  expect(checks.truth?.compared).toBeLessThan(112);
-  expect(ok).toBe(true);
-}, 60_000);
+// Without it: cli/test/command-line.test.ts stops there too.
+if (SOAK)
+  test('a run that stops at the idle mark compares what lies before it', () => {
+    const { checks, ok } = replayCapture(open('linux-6.12-strict-up'), { until: 'idle' });
+    expect(checks.cmdq).toMatchObject({ compared: 14745, equal: 14745 });
+    expect(checks.leaves).toMatchObject({ compared: 1002, equal: 1002 });
+    expect(checks.translations).toMatchObject({ compared: 53044, equal: 53044 });
+    expect(checks.truth?.compared).toBeLessThan(112);
+    expect(ok).toBe(true);
+  }, 60_000);
 
 test('a run that stops at the busy dump has issued the commands that it holds', () => {
   const { checks, counters, ok } = replayCapture(open('linux-6.12-strict-up'), { until: 'busy' });

@@ -64,6 +64,7 @@ const CASES: readonly Case[] = [
     signal: 'sev',
     burst: 1,
     lists: [[[1, 0]], [[1, 0]]],
+    when: 'soak',
   },
   { name: 'a command and a SYNC', lg2: 2, signal: 'sev', burst: 4, lists: [[[1, 0]], [[0, 1]]] },
   {

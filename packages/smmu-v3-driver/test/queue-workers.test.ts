@@ -102,7 +102,8 @@ describe('four workers on one queue', () => {
     { lg2: 5, through: 'queue', signal: 'none', mostAtOnce: 20 },
     { lg2: 6, through: 'queue', signal: 'msi', mostAtOnce: 63 },
   ];
-  test.each(rows)(
+  // Starting five threads takes longest: with `npm run soak` every row.
+  test.each(rows.filter((_, i) => SOAK > 0 || i % 2 === 0))(
     '2^$lg2 entries, $through, $signal: nothing lost, doubled, torn or reordered; every SYNC after its commands',
     async (one) => {
       const { consumed, producers } = await run(one);

@@ -22,7 +22,7 @@ describe('the twin walker is an oracle of its own: programs recorded on QEMU', (
 });
 
 // `npm run soak` sets the budget.
-const CASES = process.env['IOMMUKIT_SOAK'] === undefined ? 250 : 600;
+const CASES = process.env['IOMMUKIT_SOAK'] === undefined ? 120 : 600;
 
 describe('model and twin agree', () => {
   const report = newReport();
