@@ -57,9 +57,10 @@ export class QueueDrain {
         registers.write32(consAt, this.#cons);
         take(words);
       }
+      const before = this.#prod;
       this.#prod = registers.read32(prodAt);
-      // Linux says so at each look until the overflow is acknowledged below: twice when there was something to drain.
-      if (this.#overflown) log({ level: 'err', text: overflowText });
+      // Compared with PROD as last read, not with CONS: each overflow is printed once (`queue_sync_prod_in`).
+      if (before >= OVERFLOW !== this.#prod >= OVERFLOW) log({ level: 'err', text: overflowText });
     } while (!queueEmpty(this.#prod, this.#cons, lg2));
     if (!this.#overflown) return;
     // Acknowledges the overflow: the flag of PROD goes into CONS.
