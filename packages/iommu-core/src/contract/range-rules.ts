@@ -133,7 +133,7 @@ export const rangeRules: readonly DriverRule[] = [
   ranges('one flush ends every pending range, cached or not', (tools) => {
     const { rig, batch, iova, least, span, device, domain } = tools;
     const sg = scattered(rig, least, 8);
-    const at = [iova, iova + 16 * least, iova + span, iova + 3 * span];
+    const at = [iova, iova + 16 * least, iova + 2 * span, iova + 3 * span];
     for (const start of at) put(tools, start, sg);
     for (const start of at) reaches(tools, start, sg);
     for (const start of at) take(tools, start, sg.length * least);
