@@ -11,13 +11,28 @@ import {
   type Unjoined,
 } from './operation.ts';
 import { ProbeBatches } from './probe-batches.ts';
+import { UnnamedMaps } from './unnamed-maps.ts';
 
 const PAGE = 4096;
+/** No probe tells the group of a map. */
+const NO_GROUP = -1;
+const NAMELESS_MAP = 'a dma_map event after these maps, or an alloc_fast before';
+const NAMELESS_UNMAP = 'a dma_unmap event after this unmap';
 
 interface Undo {
   readonly operation: Operation & { op: 'uncall' };
   readonly iova: number;
   readonly line: number;
+  /** Without probes: the map that no dma event named, should none name this unmap either. */
+  readonly unnamed: DmaCall | null;
+}
+
+/** What a trace does not say, for {@link planCalls}. */
+export interface CallPlanOptions {
+  /** Tells memory from doorbells. Absent: as in the captures. */
+  readonly isRam?: (paddr: number) => boolean;
+  /** Device of the two-step ranges in a trace without probes. Absent: nobody knows, and they are not made. */
+  readonly twoStepDevice?: string;
 }
 
 interface Context {
@@ -39,13 +54,13 @@ interface Context {
   undoing: string;
   /** The group that this context attached, while nothing else has happened since. */
   attached: number;
-  /** Doorbell maps whose group the next dma event of this context tells. */
-  readonly doorbells: DmaCall[];
+  /** Maps whose group the next dma event of this context tells: doorbells, and without probes all that no dma event closed. */
+  readonly waiting: { readonly call: DmaCall; readonly line: number }[];
 }
 
 /** Joins the dma and iommu events of a trace into whole DMA calls (first pass of the replay, `--feed calls`). */
-export function planCalls(trace: FtraceTrace): EventPlan {
-  const planner = new CallPlanner();
+export function planCalls(trace: FtraceTrace, options: CallPlanOptions = {}): EventPlan {
+  const planner = new CallPlanner(options);
   for (const event of trace.events) planner.take(event);
   return planner.finish();
 }
@@ -63,6 +78,13 @@ class CallPlanner {
   readonly #withDoorbell = new Set<number>();
   /** Live calls by device group, then by the kernel's first IOVA. */
   readonly #live = new Map<number, Map<number, DmaCall>>();
+  readonly #isRam: (paddr: number) => boolean;
+  readonly #unnamed: UnnamedMaps;
+
+  constructor({ isRam = inRam, twoStepDevice = '' }: CallPlanOptions) {
+    this.#isRam = isRam;
+    this.#unnamed = new UnnamedMaps(twoStepDevice);
+  }
 
   take(event: TraceEvent): void {
     this.#drift.take(event);
@@ -105,10 +127,12 @@ class CallPlanner {
   finish(): EventPlan {
     for (const context of this.#contexts.values()) {
       this.#settle(context);
-      for (const call of context.doorbells) this.#placeDoorbell(call, this.#lowestWithout());
-      if (context.undo !== null)
-        this.#lost(context.undo.line, 'a dma_unmap event after this unmap');
+      for (const { call, line } of context.waiting)
+        if (call.kind === 'msi') this.#placeWaiting(call, this.#lowestWithout());
+        else if (!this.#unnamed.leave(call)) this.#lost(line, NAMELESS_MAP);
+      this.#endUnnamed(context.undo);
     }
+    for (const line of this.#unnamed.orphanedEnds) this.#lost(line, NAMELESS_UNMAP);
     // A call whose device nobody named cannot be made: it is counted, not replayed.
     const operations = this.#operations.filter(
       (operation) => !('call' in operation) || operation.call.device !== '',
@@ -193,7 +217,7 @@ class CallPlanner {
       ourIova: -1,
     };
     const { attached } = context;
-    const group = asked?.group ?? -1;
+    const group = asked?.group ?? NO_GROUP;
     context.open = { call, pieces, attached, group, line: event.line, end: iova + size };
     context.attached = -1;
     this.#drift.begun(call, event.context);
@@ -205,7 +229,7 @@ class CallPlanner {
     const context = this.#context(event);
     const group = this.#groupOf.get(event.device);
     if (group === undefined) return null;
-    for (const call of context.doorbells.splice(0)) this.#placeDoorbell(call, group);
+    for (const { call } of context.waiting.splice(0)) this.#placeWaiting(call, group);
     context.attached = -1;
     const open = context.open;
     if (open !== null && open.group >= 0 && open.group !== group) {
@@ -222,21 +246,28 @@ class CallPlanner {
 
   /**
    * A run that no dma event closed is a doorbell, of the group that this context has just attached, or of the next event's; or, in RAM, pieces of
-   * the two-step API, whose group only a probe tells.
+   * the two-step API, whose group only a probe tells. In a trace without probes it counts as memory of the next event's group.
    */
   #settle(context: Context): void {
     const { open } = context;
     context.open = null;
     if (open === null) return;
-    if (inRam(open.call.paddr)) this.#placeTwoStep(open.call, open.group, open.line);
-    else if (open.attached >= 0) this.#placeDoorbell(open.call, open.attached);
-    else context.doorbells.push(open.call);
+    const { call, attached, group, line } = open;
+    // A doorbell is one page.
+    if (call.pieces.length === 1 && !this.#isRam(call.paddr)) {
+      if (attached >= 0) this.#placeWaiting(call, attached);
+      else context.waiting.push({ call, line });
+    } else if (this.#groupOfSpace.size > 0) this.#placeTwoStep(call, group, line);
+    else {
+      this.#unnamed.add(call);
+      context.waiting.push({ call, line });
+    }
   }
 
   #placeTwoStep(call: DmaCall, group: number, line: number): void {
     const device = this.#firstDevice.get(group);
     if (device === undefined) {
-      this.#lost(line, 'a dma_map event after these maps, or an alloc_fast before');
+      this.#lost(line, NAMELESS_MAP);
       return;
     }
     call.kind = 'two-step';
@@ -244,12 +275,14 @@ class CallPlanner {
     this.#calls(group).set(call.kernelIova, call);
   }
 
-  #placeDoorbell(call: DmaCall, group: number): void {
+  #placeWaiting(call: DmaCall, group: number): void {
     const device = this.#firstDevice.get(group);
-    if (device === undefined) return;
+    // A two-step range that was ended may have its device already.
+    if (device === undefined || call.device !== '') return;
     call.device = device;
-    this.#withDoorbell.add(group);
-    this.#calls(group).set(call.kernelIova, call);
+    if (call.kind === 'msi') this.#withDoorbell.add(group);
+    if (call.kind === 'msi' || this.#unnamed.has(call))
+      this.#calls(group).set(call.kernelIova, call);
   }
 
   #lowestWithout(): number {
@@ -260,16 +293,38 @@ class CallPlanner {
 
   #unmap(event: TraceEvent & { event: 'unmap' }): void {
     const context = this.#context(event);
-    const { iova, line } = event;
+    const { iova, size, line } = event;
+    const probed = this.#groupOfSpace.size > 0;
     const operation = stamped(event, { op: 'uncall' as const, call: NO_CALL });
     this.#operations.push(operation);
-    const undo: Undo = { operation, iova, line };
+    const unnamed = probed || context.undoing !== '' ? null : this.#unnamedAt(iova, size);
+    const undo: Undo = { operation, iova, line, unnamed };
     if (context.undoing === '') {
+      if (!probed) this.#endUnnamed(context.undo);
       context.undo = undo;
       return;
     }
     this.#undo(undo, context.undoing);
     context.undoing = '';
+  }
+
+  #unnamedAt(iova: number, size: number): DmaCall | null {
+    if (this.#unnamed.at(iova, size) === null) this.#settleAt(NO_GROUP, iova);
+    return this.#unnamed.at(iova, size);
+  }
+
+  /** No dma event named an unmap. */
+  #endUnnamed(undo: Undo | null): void {
+    if (undo === null) return;
+    const { operation, iova, line, unnamed: call } = undo;
+    if (call === null) {
+      this.#lost(line, NAMELESS_UNMAP);
+      return;
+    }
+    const group = this.#groupOf.get(call.device) ?? NO_GROUP;
+    if (this.#calls(group).get(iova) === call) this.#calls(group).delete(iova);
+    this.#unnamed.end(call, line);
+    operation.call = call;
   }
 
   /** The free of a two-step range: no dma event will name its device, so the probe does. */
@@ -323,7 +378,7 @@ class CallPlanner {
         undo: null,
         undoing: '',
         attached: -1,
-        doorbells: [],
+        waiting: [],
       };
       this.#contexts.set(event.context, context);
     }
