@@ -17,9 +17,10 @@ const ALL = [
   ...ids('S2', 16),
   ...ids('S3', 12),
   ...ids('S4', 20),
+  ...ids('SX', 9),
 ];
 
-test('S0-1 to S0-20, S1-1 to S1-12, S2-1 to S2-16, S3-1 to S3-12, S4-1 to S4-20, in order', () => {
+test('S0-1 to S0-20, S1-1 to S1-12, S2-1 to S2-16, S3-1 to S3-12, S4-1 to S4-20, SX-1 to SX-9, in order', () => {
   expect(SCENARIOS.map(({ id }) => id)).toEqual(ALL);
 });
 
@@ -38,6 +39,10 @@ describe('every count is the one that was derived beforehand', () => {
     'S4-10',
     'S4-15',
     'S4-20',
+    'SX-1',
+    'SX-5',
+    'SX-7',
+    'SX-8',
   ];
   // Of these one case each, or those of fewer pages.
   const partly: Readonly<Record<string, RegExp>> = {
@@ -80,7 +85,9 @@ describe('every count is the one that was derived beforehand', () => {
       expect(cases).toHaveLength(1);
       expect(runScenario({ ...scenario, cases: () => cases }).ok).toBe(true);
     }
-    for (const scenario of SCENARIOS.filter(({ id }) => ['S0-5', 'S0-20', 'S4-5'].includes(id)))
+    for (const scenario of SCENARIOS.filter(({ id }) =>
+      ['S0-5', 'S0-20', 'S4-5', 'SX-7'].includes(id),
+    ))
       expect(runScenario({ ...scenario, cases: () => [...scenario.cases()].slice(-1) }).ok).toBe(
         true,
       );
@@ -97,6 +104,7 @@ describe('which scenarios', () => {
     { asked: ['S0'], found: ids('S0', 20) },
     { asked: ['S4', 'S0-20'], found: ['S0-20', ...ids('S4', 20)] },
     { asked: ['S3'], found: ids('S3', 12) },
+    { asked: ['SX-9', 'SX-1'], found: ['SX-1', 'SX-9'] },
     { asked: [], found: ALL },
   ];
   test.each(rows)('$asked', ({ asked, found }) => {

@@ -61,12 +61,14 @@ export function gibibyte(rig: ScenarioRig, way: Way, pieces: number): Observed {
   const by = rig.by(way);
   let held = { bytes: 0, records: 0, detached: 0 };
   let freed = 0;
-  const counts = rig.count(() => {
+  const unmapAll = (): void => {
     for (let at = X; at < X + SZ_1G; at += SZ_1G / pieces) by.unmap(at, SZ_1G / pieces);
     held = remembered(rig);
     freed = rig.watch.frees;
     by.flush();
     freed = rig.watch.frees - freed;
-  });
+  };
+  const looked = { iova: X, bytes: SZ_1G, step: SZ_1G / 16 };
+  const counts = rig.count(() => rig.readAtFrees(looked, unmapAll));
   return { ...counts, ...held, freedByFlush: freed };
 }

@@ -29,6 +29,16 @@ import { s415 } from './s4-coverage.ts';
 import { s412, s413, s414, s416, s417, s418, s419 } from './s4-edges.ts';
 import { s420 } from './s4-twins.ts';
 import { runScenario, type Scenario, type ScenarioResult } from './scenario.ts';
+import { type SummaryTable, summaryTables } from './summary-tables.ts';
+import { sx8 } from './sx-captures.ts';
+import { sx1 } from './sx-exposure.ts';
+import { sx4 } from './sx-faults.ts';
+import { sx9 } from './sx-full-queue.ts';
+import { sx5 } from './sx-locality.ts';
+import { sx6 } from './sx-machine.ts';
+import { sx3 } from './sx-missing.ts';
+import { sx7 } from './sx-publish.ts';
+import { sx2 } from './sx-stale.ts';
 
 /** All scenarios, by id. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -102,6 +112,15 @@ export const SCENARIOS: readonly Scenario[] = [
   s418,
   s419,
   s420,
+  sx1,
+  sx2,
+  sx3,
+  sx4,
+  sx5,
+  sx6,
+  sx7,
+  sx8,
+  sx9,
 ];
 
 /**
@@ -123,6 +142,8 @@ export interface ScenarioReport {
     readonly broken: number;
   };
   readonly scenarios: readonly ScenarioResult[];
+  /** What the runs come to in the end, computed from these runs; those whose scenarios all ran. */
+  readonly tables: readonly SummaryTable[];
 }
 
 /**
@@ -176,6 +197,7 @@ export function runScenarios(
       broken: runs.reduce((sum, run) => sum + run.broken.length, 0),
     },
     scenarios,
+    tables: summaryTables(scenarios),
   };
 }
 

@@ -60,10 +60,19 @@ export const s013: Scenario = {
   },
 };
 
+/** `sizeof(struct iommu_iotlb_gather)`: start, end and page size, a list head of two pointers, a flag and its padding. */
+const GATHER_BYTES = 3 * 8 + 2 * 8 + 8;
+
 export const s017: Scenario = {
   id: 'S0-17',
   title: 'what the batch must remember',
   *cases(): Iterable<ScenarioCase> {
+    yield {
+      way: 'K, one gather',
+      run: () => ({ bytes: GATHER_BYTES }),
+      expected: { bytes: 48 },
+      sweep: false,
+    };
     yield {
       way: 'R, S0-5',
       run: (rig) => {

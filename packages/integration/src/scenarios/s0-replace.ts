@@ -1,10 +1,13 @@
 /* S0-9 to S0-11: what is replaced, and when the old may go. */
 import { SZ_2M, SZ_4K } from '@iommukit/bits';
 import type { SgRun } from '@iommukit/iommu-core';
+import type { MemoryView } from '@iommukit/platform';
+import { CACHE_EVERYTHING } from '@iommukit/smmu-v3-model';
 import type { MapperOptions, Way } from './mapper.ts';
 import type { Observed, Scenario, ScenarioCase } from './scenario.ts';
 import type { ScenarioRig } from './scenario-rig.ts';
 import { MIB, otherScat, PA, scat, X } from './setup.ts';
+import { reachableTables } from './table-image.ts';
 
 const PAGES = 512;
 
@@ -53,17 +56,8 @@ export const s09: Scenario = {
         },
       },
       {
-        ...{
-          name: 'R',
-          way: 'R',
-          options: {},
-          fmt: 2,
-          lvl: 7,
-          tables: 1,
-          st: 514,
-          nc: [515, 3, 66],
-        },
-        ...{ n: 1, fields: '1x NUM=0 SCALE=9 TG=1 TTL=0 LEAF=0' },
+        ...{ name: 'R', way: 'R', options: {}, fmt: 2, lvl: 7, tables: 1, st: 514 },
+        ...{ nc: [515, 3, 66], n: 1, fields: '1x NUM=0 SCALE=9 TG=1 TTL=0 LEAF=0' },
       },
       {
         ...{
@@ -77,6 +71,14 @@ export const s09: Scenario = {
         ...{ st: 1024, nc: [1024, 2, 128], n: 1, fields: '1x NUM=0 SCALE=9 TG=1 TTL=3 LEAF=1' },
       },
     ];
+    // Page by page no table ever becomes free.
+    yield {
+      way: 'P coh',
+      run: (rig) => replaceOne(rig, 'P', {}),
+      expected: { fmt: 1024, lvl: 4096, alloc: 0, free: 0, st: 1024, VA: 512, SYNC: 512 },
+      tables: 'coh',
+      sweep: false,
+    };
     for (const { name, way, options, fmt, lvl, tables, st, nc, n, fields } of rows)
       for (const mode of ['coh', 'nc'] as const) {
         const [stores, cmc, cml] = mode === 'nc' ? nc : [st, 0, 0];
@@ -201,42 +203,84 @@ export const s010: Scenario = {
 };
 
 const SIZE = 16 * MIB;
+
+/** A table as the CPU has it. */
+function wordsOf(memory: MemoryView, table: number): string {
+  let text = '';
+  for (let at = table; at < table + SZ_4K; at += 8) text += `${memory.load64(at)} ${memory.hi} `;
+  return text;
+}
+
+/** All tables that a walker can reach, with what is in them. */
+function tablesOf({ cpu, table }: ScenarioRig): Map<number, string> {
+  const tables = [...reachableTables(cpu, table)];
+  return new Map(tables.map((one) => [one, wordsOf(cpu, one)]));
+}
+
+/** 16 MiB leave in a batch, and the device reads on: at each freed table, between unmap and flush, and after it. */
+function readOn(rig: ScenarioRig): Observed {
+  const list = scat(4096);
+  rig.by('K', { quiet: true }).map(X, list);
+  // A pointer to each leaf table is cached; its first entry is not.
+  for (let at = X; at < X + SIZE; at += SZ_2M) rig.warmPages([at + SZ_4K]);
+  const by = rig.by('R', { quiet: true });
+  const { cmdq } = rig.machine.driver;
+  const { syncs } = cmdq;
+  const { counters } = rig.table;
+  let early = 0;
+  let wrong = 0;
+  const read = (): void => {
+    for (let page = 0; page < list.length; page += 8) {
+      const paddr = rig.access(X + page * SZ_4K);
+      if (paddr >= 0 && paddr !== list[page]?.paddr) wrong++;
+    }
+  };
+  rig.watch.onFree = () => {
+    if (cmdq.syncs === syncs) early++;
+    read();
+  };
+  const before = tablesOf(rig);
+  by.unmap(X, SIZE);
+  const kept = tablesOf(rig);
+  // Of the tables that nothing points to any more: what is in them stays until they are free.
+  const written = [...before].filter(
+    ([table, words]) => !kept.has(table) && wordsOf(rig.cpu, table) !== words,
+  ).length;
+  read();
+  by.flush();
+  read();
+  rig.watch.onFree = () => {};
+  return {
+    freesBeforeSync: early,
+    ...{ written, wrong },
+    readsOfFree: rig.watch.readsOfFree,
+    peak: counters.tablesPeak,
+    live: counters.tablesAllocated - counters.tablesFreed,
+  };
+}
+
 export const s011: Scenario = {
   id: 'S0-11',
   title: 'freed only after the flush',
   *cases(): Iterable<ScenarioCase> {
+    const expected = {
+      freesBeforeSync: 0,
+      written: 0,
+      wrong: 0,
+      readsOfFree: 0,
+      peak: 10,
+      live: 2,
+    };
     for (const mode of ['coh', 'nc'] as const)
-      yield {
-        way: `R ${mode}`,
-        rig: { mode },
-        run(rig) {
-          rig.by('K').map(X, scat(4096));
-          const by = rig.by('R', { quiet: true });
-          const { cmdq } = rig.machine.driver;
-          const { syncs } = cmdq;
-          const { counters } = rig.table;
-          let early = 0;
-          const read = (): void => {
-            for (let at = X; at < X + SIZE; at += 8 * SZ_4K) rig.access(at);
-          };
-          rig.watch.onFree = () => {
-            if (cmdq.syncs === syncs) early++;
-            read();
-          };
-          by.unmap(X, SIZE);
-          read();
-          by.flush();
-          read();
-          rig.watch.onFree = () => {};
-          return {
-            freesBeforeSync: early,
-            readsOfFree: rig.watch.readsOfFree,
-            peak: counters.tablesPeak,
-            live: counters.tablesAllocated - counters.tablesFreed,
-          };
-        },
-        expected: { freesBeforeSync: 0, readsOfFree: 0, peak: 10, live: 2 },
-        stale: 'race',
-      };
+      yield { way: `R ${mode}`, rig: { mode }, run: readOn, expected, stale: 'race' };
+    // A SYNC takes effect when somebody waits for it, and not before.
+    yield {
+      way: 'R coh, one command a step',
+      rig: { policy: { ...CACHE_EVERYTHING, consume: 'step' } },
+      run: readOn,
+      expected,
+      stale: 'race',
+      sweep: false,
+    };
   },
 };

@@ -25,7 +25,11 @@ const queued = {
 };
 const atOnce = { VA: 1024, ASID: 0, SYNC: 1024, cmd: 2048, walk: 0, flushed: '', held: 0 };
 
+/** A range each: the ring of 255 is full 128 times. */
+const singly = { VA: 0, ASID: 128, SYNC: 128, cmd: 256, walk: 32 * REQUESTS };
+
 const ROWS: readonly { way: RequestWay; kernel: '7.2' | '7.3'; expected: Observed }[] = [
+  { way: 'map_page', kernel: '7.3', expected: singly },
   { way: 'map_sg', kernel: '7.3', expected: queued },
   { way: 'two-step', kernel: '7.3', expected: atOnce },
   // As 6.16 and 6.17: a destroy goes through the flush queue.

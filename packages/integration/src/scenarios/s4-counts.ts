@@ -28,6 +28,8 @@ interface UnmapRow {
   readonly VA: number;
   readonly SYNC: number;
   readonly fields?: string;
+  /** Bytes from one page that the device reads whenever a table is freed to the next; absent: it does not. */
+  readonly readStep?: number;
   /** VA, ASID, SYNC without range invalidation. */
   readonly noRil?: readonly [va: number, asid: number, sync: number];
 }
@@ -48,7 +50,9 @@ function unmap(rig: ScenarioRig, way: 'L' | 'U', row: UnmapRow): Observed {
       return;
     }
     const by = rig.by(way);
-    bytes = by.unmap(iova, size);
+    const { readStep: step } = row;
+    const work = (): number => by.unmap(iova, size);
+    bytes = step === undefined ? work() : rig.readAtFrees({ iova, bytes: size, step }, work);
     by.flush();
   });
   return { ...counts, bytes };
@@ -167,6 +171,7 @@ export const S4_COUNTS: readonly Scenario[] = [
   scenario('S4-9', 'four full leaf tables', {
     ...{ before: [pages(X, 2048)], iova: X, size: 4 * SZ_2M, L: [4, 12], U: [1, 3], st: 8 },
     ...{ cleanL: [8, 8], cleanU: [5, 5], VA: 5, SYNC: 5, free: 4, noRil: [4, 4, 5] },
+    readStep: SZ_2M,
   }),
   scenario(
     'S4-10',

@@ -225,6 +225,19 @@ export class ScenarioRig {
     }
   }
 
+  /** Does `work` with a device that reads the second page of each `step` bytes of a range, which nobody warmed, at each freed table. */
+  readAtFrees<T>(range: { iova: number; bytes: number; step: number }, work: () => T): T {
+    const { iova, bytes, step } = range;
+    this.watch.onFree = () => {
+      for (let at = iova; at < iova + bytes; at += step) this.access(at + this.granule);
+    };
+    try {
+      return work();
+    } finally {
+      this.watch.onFree = () => {};
+    }
+  }
+
   /** The device reads pages of a range again, and the neighbours: each shall be what the mirror says. Nothing may be pending. */
   look(iova: number, bytes: number): void {
     for (const at of this.#sample(iova, bytes)) this.#expectAccess(at);

@@ -40,6 +40,8 @@ export interface ScenarioRun {
   readonly expected: Observed;
   readonly differences: readonly string[];
   readonly broken: readonly string[];
+  /** Runs of a scenario with the same label must end with bit-identical tables; `broken` says where one does not. */
+  readonly tables?: string;
 }
 
 /**
@@ -77,7 +79,9 @@ export function runScenario(scenario: Scenario): ScenarioResult {
       for (const { errno, name } of rig.failed) rig.fault(`${name}: ${errno}`);
     const { broken } = rig;
     const ok = differences.length === 0 && broken.length === 0;
-    runs.push({ way: one.way, ok, counts, expected: one.expected, differences, broken });
+    const { way, expected, tables } = one;
+    const label = tables === undefined ? {} : { tables };
+    runs.push({ way, ok, counts, expected, differences, broken, ...label });
   }
   const { id, title } = scenario;
   return { id, title, ok: runs.length > 0 && runs.every(({ ok }) => ok), runs };
