@@ -5,6 +5,7 @@ import { addInspectCommand } from './inspect-command.ts';
 import { addIovaPathology } from './iova-pathology.ts';
 import { addReplayCommand } from './replay-command.ts';
 import { addScenariosCommand } from './scenarios-command.ts';
+import { addSoakCommand } from './soak-command.ts';
 import type { Streams } from './streams.ts';
 import { addVectorsCommand } from './vectors-command.ts';
 
@@ -28,6 +29,7 @@ export async function runCommandLine(args: readonly string[], streams: Streams):
   addInspectCommand(program, streams, done);
   addIovaPathology(program, streams, done);
   addScenariosCommand(program, streams, done);
+  addSoakCommand(program, streams, done);
   try {
     if (args.length === 0) {
       streams.out(program.helpInformation());

@@ -1,4 +1,4 @@
-import type { ScenarioReport, ScenarioRun } from '@iommukit/integration';
+import type { ScenarioReport, ScenarioRun, SummaryCell, SummaryTable } from '@iommukit/integration';
 import { grouped, plainTable } from './table.ts';
 
 /** Ids and titles, one a line. */
@@ -18,6 +18,28 @@ function countsText({ counts, expected }: ScenarioRun): string {
     else lines[lines.length - 1] = `${last}, ${text}`;
   }
   return lines.join('\n');
+}
+
+function cellText(cell: SummaryCell | null): string {
+  if (cell === null) return '-';
+  return cell.values.map((value) => (value === null ? 'none' : grouped(value))).join(' / ');
+}
+
+/** The runs and counts that a line of a summary comes from. */
+function sourceText(cells: readonly (SummaryCell | null)[]): string {
+  const named = cells.flatMap((cell) => cell?.sources ?? []);
+  return [...new Set(named.map(({ scenario, count }) => `${scenario} ${count}`))].join(', ');
+}
+
+/** A summary with the scenarios that made it. */
+function summaryText({ id, title, columns, rows }: SummaryTable): string {
+  const head = ['', ...columns, 'from'];
+  const table = plainTable(
+    head,
+    columns.map((_, i) => i + 1),
+  );
+  for (const { name, cells } of rows) table.push([name, ...cells.map(cellText), sourceText(cells)]);
+  return `${id} ${title}\n${table.toString()}`;
 }
 
 /** The report as a table, one way a row; what differs from the expectation, and broken invariants, below it. */
@@ -42,6 +64,7 @@ export function renderScenarios(report: ScenarioReport): string {
   ];
   return [
     table.toString(),
+    ...report.tables.map(summaryText),
     ...wrong,
     `${report.ok ? 'ok' : 'NOT OK'}: ${counts.join(', ')}`,
     '',

@@ -55,6 +55,17 @@ describe('scenarios run', () => {
     });
   });
 
+  test('a summary stands below the rows when all its scenarios ran, with where its numbers come from', async () => {
+    const needed = ['S2-4', 'S2-8', 'S2-11', 'S2-13', 'S2-14'];
+    const { code, out } = await run('run', ...needed);
+    expect(code).toBe(0);
+    expect(out).toContain('T3 S2: private PASIDs\n');
+    expect(out).toMatch(/commands to detach +. +- . +6 . S2-8 cmd/);
+    expect(out).toMatch(/lookups for each map or unmap . +1 . +0 . S2-11 lookups/);
+    const { out: part } = await run('run', ...needed.slice(1));
+    expect(part).not.toContain('T3');
+  });
+
   const usage = [
     {
       name: 'an unknown id',
@@ -94,6 +105,7 @@ test('what is wrong stands below the table', () => {
         ],
       },
     ],
+    tables: [],
   });
   expect(text).toMatch(/S0-1 . K {3}. fmt 2, lvl 4 . 1 of 2 {3}. NOT OK/);
   expect(text).toContain(
