@@ -1,4 +1,4 @@
-// The README of every package: its parts, and its example, type-checked and run as a user of the package would.
+// The README of every package: its parts, and its example, run as a user of the package would; type-checked with `npm run soak`.
 import { spawnSync } from 'node:child_process';
 import {
   existsSync,
@@ -118,28 +118,33 @@ describe.each(packages.map((p) => [p.dir, p] as const))(
   },
 );
 
-it('shows examples that pass the type checker', { timeout: 120_000 }, () => {
-  const compilerOptions = {
-    noEmit: true,
-    composite: false,
-    incremental: false,
-    declaration: false,
-    declarationMap: false,
-    isolatedDeclarations: false,
-    types: ['node'],
-    typeRoots: [`${root}/node_modules/@types`],
-    paths: Object.fromEntries(packages.map(({ name, path }) => [name, [`${path}/src/index.ts`]])),
-  };
-  const config = {
-    extends: `${root}/packages/tsconfig.base.json`,
-    compilerOptions,
-    include: ['*.ts'],
-  };
-  writeFileSync(join(work, 'tsconfig.json'), JSON.stringify(config));
-  const run = spawnSync(process.execPath, [`${root}/node_modules/typescript/bin/tsc`, '-p', work], {
-    encoding: 'utf8',
-    cwd: root,
+if (process.env['IOMMUKIT_SOAK'] !== undefined)
+  it('shows examples that pass the type checker', { timeout: 120_000 }, () => {
+    const compilerOptions = {
+      noEmit: true,
+      composite: false,
+      incremental: false,
+      declaration: false,
+      declarationMap: false,
+      isolatedDeclarations: false,
+      types: ['node'],
+      typeRoots: [`${root}/node_modules/@types`],
+      paths: Object.fromEntries(packages.map(({ name, path }) => [name, [`${path}/src/index.ts`]])),
+    };
+    const config = {
+      extends: `${root}/packages/tsconfig.base.json`,
+      compilerOptions,
+      include: ['*.ts'],
+    };
+    writeFileSync(join(work, 'tsconfig.json'), JSON.stringify(config));
+    const run = spawnSync(
+      process.execPath,
+      [`${root}/node_modules/typescript/bin/tsc`, '-p', work],
+      {
+        encoding: 'utf8',
+        cwd: root,
+      },
+    );
+    expect(run.stdout).toBe('');
+    expect(run.status).toBe(0);
   });
-  expect(run.stdout).toBe('');
-  expect(run.status).toBe(0);
-});

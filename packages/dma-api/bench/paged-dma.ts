@@ -80,6 +80,40 @@ class Domain implements DomainOps {
   free(): void {}
 }
 
+/** A driver whose domains are four-level tables in `frames`, and whose invalidations are counted. */
+function driverOver(
+  memory: PhysicalMemory,
+  frames: FrameAllocator,
+  counts: InvalidationCounts,
+): IommuOps {
+  return {
+    probeDevice: () => 0,
+    releaseDevice() {},
+    domainAlloc(type) {
+      const table = createPageTable(arm64LpaeS1, {
+        pgsizeBitmap: 0x4020_1000,
+        ias: 48,
+        oas: 48,
+        coherentWalk: true,
+        memory,
+        frames,
+        flush: { tlbFlushAll() {}, tlbFlushWalk() {}, tlbAddPage() {} },
+        profile: IO_PGTABLE_PROFILES['7.3'],
+      });
+      if (typeof table === 'number') return table;
+      return new IommuDomain({
+        type,
+        ops: new Domain(table, counts),
+        pgsizeBitmap: table.pgsizeBitmap,
+        apertureStart: 0,
+        apertureEnd: 2 ** 48,
+      });
+    },
+    getResvRegions: () => [],
+    capabilities: { cacheCoherency: true, deferredFlush: true, noexec: true },
+  };
+}
+
 /** A device over real four-level tables, with bounce slots, and caches that cost nothing. */
 export class PagedDma {
   readonly dma: DmaApi;
@@ -103,32 +137,6 @@ export class PagedDma {
       profile: CORE_PROFILES['7.3'],
       defaultDomainType: kind.type ?? 'dma',
     });
-    const driver: IommuOps = {
-      probeDevice: () => 0,
-      releaseDevice() {},
-      domainAlloc(type) {
-        const table = createPageTable(arm64LpaeS1, {
-          pgsizeBitmap: 0x4020_1000,
-          ias: 48,
-          oas: 48,
-          coherentWalk: true,
-          memory,
-          frames,
-          flush: { tlbFlushAll() {}, tlbFlushWalk() {}, tlbAddPage() {} },
-          profile: IO_PGTABLE_PROFILES['7.3'],
-        });
-        if (typeof table === 'number') return table;
-        return new IommuDomain({
-          type,
-          ops: new Domain(table, counts),
-          pgsizeBitmap: table.pgsizeBitmap,
-          apertureStart: 0,
-          apertureEnd: 2 ** 48,
-        });
-      },
-      getResvRegions: () => [],
-      capabilities: { cacheCoherency: true, deferredFlush: true, noexec: true },
-    };
     this.dma = new DmaApi({
       core,
       platform,
@@ -156,7 +164,7 @@ export class PagedDma {
     });
     const { untrusted } = kind;
     const device = new IommuDevice({ name: 'd', ids: [1], groupKey: 'd', untrusted });
-    core.probeDevice(device, driver);
+    core.probeDevice(device, driverOver(memory, frames, counts));
     this.dev = this.dma.setupDevice(device, {
       dmaBits: 48,
       coherentDmaBits: 48,

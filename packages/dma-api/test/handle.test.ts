@@ -16,7 +16,7 @@ const BASE = 0x4000_0000;
 
 interface Setup {
   readonly machine?: MachineOptions;
-  readonly coherent?: boolean;
+  readonly coherence?: Coherence;
   readonly dir?: DmaDirection;
   readonly size?: number;
   readonly offset?: number;
@@ -26,17 +26,21 @@ interface Setup {
 }
 
 type Way = 'K' | 'Q' | 'H';
+type Coherence = DmaDevice['coherence'];
 
-function setUp(options: MachineOptions = {}, coherent = true): { m: Machine; dev: DmaDevice } {
+function setUp(
+  options: MachineOptions = {},
+  coherence: Coherence = 'coherent',
+): { m: Machine; dev: DmaDevice } {
   const m = new Machine({ version: '7.3', ...options });
-  const dev = m.setUp({ coherent });
+  const dev = m.setUp({ coherent: coherence === 'coherent' });
   m.take();
   return { m, dev };
 }
 
 /** N buffers, one after the other; what was looked up, and everything that was done. */
 function run(way: Way, setup: Setup) {
-  const { m, dev } = setUp(setup.machine, setup.coherent ?? true);
+  const { m, dev } = setUp(setup.machine, setup.coherence);
   const { dma } = m;
   const { dir = 'TO_DEVICE', size = PAGE, offset = 0, attrs } = setup;
   for (let i = 0; i < N; i++) {
@@ -70,7 +74,7 @@ describe('lookups of N = 1000 buffers: by address, with the page, by handle', ()
     ['2 MiB buffers', { size: 0x20_0000 }, [N, 0, 0]],
     [
       'not coherent, two syncs and an unmap',
-      { coherent: false, dir: 'FROM_DEVICE', syncs: true },
+      { coherence: 'non-coherent', dir: 'FROM_DEVICE', syncs: true },
       [3 * N, 0, 0],
     ],
     [
@@ -116,8 +120,8 @@ describe('lookups of N = 1000 buffers: by address, with the page, by handle', ()
 });
 
 describe('lists by handle', () => {
-  function runList(way: 'K' | 'H', options: MachineOptions, coherent: boolean) {
-    const { m, dev } = setUp(options, coherent);
+  function runList(way: 'K' | 'H', options: MachineOptions, coherence: Coherence) {
+    const { m, dev } = setUp(options, coherence);
     const sg = Array.from({ length: 32 }, (_, i) => sgElement(BASE + i * 0x2000 + 0x200, 0x400));
     if (way === 'K') {
       expect(m.dma.mapSg(dev, sg, 'FROM_DEVICE')).toBe(32);
@@ -139,15 +143,15 @@ describe('lists by handle', () => {
     expect([m.mappedPages, m.bounce?.live ?? 0]).toEqual([0, 0]);
     return { walks: m.walks, calls: m.take() };
   }
-  const rows: [string, MachineOptions, boolean, number][] = [
-    ['coherent: nothing to gain', {}, true, 0],
-    ['not coherent: nothing to gain', {}, false, 0],
-    ['bounced', { untrusted: true, bounce: {} }, true, 32],
-    ['bounced, not coherent', { untrusted: true, bounce: {} }, false, 32],
+  const rows: [string, MachineOptions, Coherence, number][] = [
+    ['coherent: nothing to gain', {}, 'coherent', 0],
+    ['not coherent: nothing to gain', {}, 'non-coherent', 0],
+    ['bounced', { untrusted: true, bounce: {} }, 'coherent', 32],
+    ['bounced, not coherent', { untrusted: true, bounce: {} }, 'non-coherent', 32],
   ];
-  for (const [name, options, coherent, walks] of rows)
+  for (const [name, options, coherence, walks] of rows)
     it(`${name}: ${walks} lookups by address, 0 by handle`, () => {
-      const [k, h] = [runList('K', options, coherent), runList('H', options, coherent)];
+      const [k, h] = [runList('K', options, coherence), runList('H', options, coherence)];
       expect([k.walks, h.walks]).toEqual([walks, 0]);
       expect(h.calls).toEqual(k.calls);
     });
@@ -369,7 +373,7 @@ describe('cost', () => {
   });
 
   it('identity domains hand handles out too; there is nothing to look up', () => {
-    const { m, dev } = setUp({ type: 'identity' }, false);
+    const { m, dev } = setUp({ type: 'identity' }, 'non-coherent');
     const handle = m.dma.mapPhysHandle(dev, BASE + 0x123, 10, 'FROM_DEVICE');
     if (handle === null) throw new Error('not mapped');
     expect([handle.dmaAddr, handle.paddr]).toEqual([BASE + 0x123, BASE + 0x123]);

@@ -1,0 +1,2 @@
+// All of it: `npm run soak` sets the budget.
+import './readme.test.ts';
